@@ -34,7 +34,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Why no file can be written there; "" if it can.
+// Why no file can be written at the path; "" if one can.
 std::string hindrance_at(const std::string& path) {
   if (const std::string what = if_not_regular(path); !what.empty()) return what;
   if (faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) == 0) return "";

@@ -181,7 +181,7 @@ void check_fault(const RunArguments& a, Options& out) {
   out.fault = fault;
 }
 
-// Checks the options of a device as far as the GPUs need not be known for it. gpus.h checks the rest.
+// Checks what can be checked of a device's options before the GPUs are known. gpus.h checks the rest.
 void check_device(const RunArguments& a, Options& out) {
   out.cuda = choice("--device", a.device, kDevices);
   out.graph = a.graph;

@@ -40,7 +40,7 @@ inline bool by_signal(const FaultSpec& fault) {
 enum class RoutingKind : uint8_t { kFile, kUniform, kZipf, kOneRank, kNone };
 
 struct Options {
-  GroupOptions group;           // what the command line says of it; the rest follows from the workload and the rank
+  GroupOptions group;  // what the command line says of the group; the rest follows from the workload and the rank
   std::vector<int64_t> tokens;  // tokens that each rank has
   uint64_t hidden = 0;
   Payload payload;       // types of dispatched rows and their scales

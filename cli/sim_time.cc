@@ -1,4 +1,4 @@
-// Reading the options of `transload sim --time`, and printing what comes of them.
+// Reading the options of `transload sim --time`, and printing the times that it found.
 #include "cli/sim_time.h"
 
 #include <type_traits>

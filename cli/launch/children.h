@@ -42,7 +42,7 @@ class Children {
   StatusBoard board() const { return board_; }
   std::vector<Child>& all() { return children_; }
 
-  // Waits for news, timeout_ms at most. Then takes what ranks have said, who has ended, and who was active.
+  // Waits for news, timeout_ms at most. Then notes what ranks have said, which have ended, and which were active.
   void look(int timeout_ms);
   void signal(Child& child, int signal);
 

@@ -24,14 +24,14 @@ void gather_results(Group& group, const WorkerResult& mine, const std::vector<ui
   }
 }
 
-// The rendezvous may have gone with its rank, so the lowest rank that is left opens another.
+// The rendezvous may have gone with its rank, so the lowest rank that survives opens another.
 Bootstrap one_port_further(Bootstrap bootstrap) {
   bootstrap.serve = bootstrap.rank == 0;
   bootstrap.port = uint16_t(bootstrap.port == 65535 ? bootstrap.port - 1 : bootstrap.port + 1);
   return bootstrap;
 }
 
-// The ranks that are left make a small group of their own, one port further, to tell each other what they saw.
+// The survivors make a small group of their own, one port further, to tell each other what they saw.
 void meet_survivors(const Options& options, const Bootstrap& bootstrap, const WorkerResult& mine, RunOutcome& out) {
   const Rest rest(options.node_sizes(), mine.fault->culprit_rank);
   GroupOptions survivors;
@@ -56,7 +56,7 @@ Bootstrap moved_on(const Options& options, const Bootstrap& bootstrap, uint32_t 
   return moved;
 }
 
-// With --recover the ranks that are left make a group and an iteration in it, and tell each other there what they saw.
+// With --recover the survivors make a group and an iteration in it, and tell each other there what they saw.
 void recover(Recovery& recovery, WorkerResult& mine, RunOutcome& out) {
   recovery.run(mine);
   if (recovery.group() != nullptr) gather_results(*recovery.group(), mine, recovery.rest().rank_of, out);
@@ -77,7 +77,7 @@ RunOutcome join(const Options& options, const Workload& workload, const Bootstra
   std::vector<uint32_t> all(bootstrap.ranks);
   for (uint32_t r = 0; r < bootstrap.ranks; ++r) all[r] = r;
   try {
-    const bool alone = result.fault && (result.fault->kind == FaultKind::kUnreachable ||  // nobody knows who is left
+    const bool alone = result.fault && (result.fault->kind == FaultKind::kUnreachable ||  // nobody knows who survives
                                         result.fault->culprit_rank == bootstrap.rank);
     if (goes_on(options, result)) {
       worker.reset();

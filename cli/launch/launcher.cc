@@ -125,8 +125,8 @@ void run_rank(const RanksOfProcess& crew, uint32_t rank, const Say& say) {
   say(rank, std::move(result));
 }
 
-// Runs ranks, in a thread each if there are several, of which none begins before all are there. `say` gets the result
-// of each while its group still lives.
+// Runs ranks, each in a thread of its own if there are several; no rank begins before all threads exist. `say` gets the
+// result of each rank while its group still lives.
 void run_ranks(const RanksOfProcess& crew, const Say& say) {
   const RanksHere& here = crew.here;
   if (here.count == 1) return run_rank(crew, here.first, say);

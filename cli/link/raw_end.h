@@ -28,7 +28,7 @@ class RawEnd {
   bool idle() const { return free_.size() == contexts_.size(); }
   bool may_sleep() { return endpoint_.may_sleep(); }
   int wait_fd() const { return endpoint_.wait_fd(); }
-  const std::string& broken() const { return broken_; }  // why writes no longer work; "": they do
+  const std::string& broken() const { return broken_; }  // why writes no longer work; "" while they work
 
  private:
   char* const region_;

@@ -47,7 +47,8 @@ void RawWrites::Impl::connect() {
   ends.all_or_none([&] { end.reach(ends.other, RawMemorySaid::unpack(ends.other, all[ends.other])); });
 }
 
-// Shows the other end one more count, and waits for its own; what was written before has come by then.
+// Sends a count once all writes of this end are complete, and waits for the count of the other end. So on return all
+// that both ends wrote has come.
 void RawWrites::Impl::tell() {
   *word_at(region(), place.credit(0)) = ++told;
   bool gone = false;

@@ -1,4 +1,4 @@
-// Rings over a link. One thread of each rank serves its ends of all of them.
+// Rings over a link. One thread of each rank serves the rank's ends of all rings.
 #include "cli/link/rows.h"
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 namespace transload::cli {
 namespace {
 
-// Rows differ in every word, so one that is left from an earlier round of the ring does not pass for this one.
+// Rows differ in every word, so a row of an earlier round of the ring does not pass for the one that is expected.
 uint64_t row_seed(uint32_t sender, uint32_t ring, Word number) { return mixed(sender, ring, number); }
 
 void make_row(char* at, uint64_t bytes, uint64_t seed) {

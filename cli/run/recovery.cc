@@ -1,4 +1,4 @@
-// The group of the ranks that are left: see recovery.h.
+// The group of the survivors: see recovery.h.
 #include "cli/run/recovery.h"
 
 #include "cli/show/usage.h"

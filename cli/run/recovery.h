@@ -1,4 +1,4 @@
-// --recover: after a fault the ranks that are left make a group of their own, in the same processes, and go through one
+// --recover: after a fault the survivors make a group of their own, in the same processes, and go through one
 // full iteration in it.
 #pragma once
 #include <memory>
@@ -18,14 +18,14 @@ struct Rest {
 // The Bootstrap of the same rank in the new group.
 Bootstrap place_in(const Rest& rest, const Bootstrap& before);
 
-// Whether this rank is to continue. Where the network was cut no rank is, because nobody knows who is left.
+// Whether this rank is to continue. Where the network was cut no rank is, because nobody knows who survives.
 bool goes_on(const Options& options, const WorkerResult& result);
 
 class Recovery {
  public:
   Recovery(const Options& before, const Bootstrap& bootstrap, StatusPage& page, uint32_t culprit);
 
-  // Makes a new group of the ranks that are left, once the old one is freed, and says in result.recovery how it went.
+  // Makes a new group of the survivors, once the old one is freed, and says in result.recovery how it went.
   void run(WorkerResult& result);
   Group* group() { return worker_.group(); }
   const Rest& rest() const { return rest_; }

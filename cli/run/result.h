@@ -51,8 +51,8 @@ struct WorkerResult {
   std::optional<WrongValue> mismatch;
   std::optional<Fault> fault;
   uint64_t fault_ns = 0;  // when the rank was told, on the host's clock
-  uint64_t entry_ns = 0;  // when it had entered that call, on the same clock
-  std::string error;      // bad input or no room, found only here; "": none
+  uint64_t entry_ns = 0;  // when the rank had entered the call that the fault ended, on the host's clock
+  std::string error;      // bad input or no room, found by this rank alone; "": neither
   std::string recovery;   // kRecovered, or why recovery failed; "": not asked for, or this rank takes no part
 
   std::string to_text() const;

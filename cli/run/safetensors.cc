@@ -1,4 +1,5 @@
-// Reading and writing of safetensors files.
+// Maps a file and checks its header before any element is read. The writer makes the header first, then appends the
+// data.
 #include "cli/run/safetensors.h"
 
 #include <sys/mman.h>

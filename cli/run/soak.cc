@@ -27,13 +27,13 @@ namespace {
 
 constexpr uint64_t kMemoryNoiseKib = 1 << 10;  // about as much as one round leaves behind
 constexpr uint64_t kDeviceNoiseKib = 8 << 10;  // four pieces of 2 MiB, the unit in which a driver takes memory
-constexpr size_t kRoundsOfSlope = 96;          // fewer do not show a slope of a few KiB a round
+constexpr size_t kRoundsOfSlope = 96;          // fewer rounds do not show a slope of a few KiB a round
 constexpr size_t kParts = 4;                   // parts of the rounds after the first quarter; a leak grows in each
 constexpr double kLeakKib = 1;                 // a round may add this much, on average
 constexpr int kMappedBytesLeast = 64 << 10;    // the allocator returns this much to the system at once
 constexpr uint64_t kSecondsMost = 7 * 24 * 3600;
 constexpr const char* kDeadlineMs = "20000";      // long, because no round without a fault may come near it
-constexpr const char* kFaultDeadlineMs = "3000";  // short, because rounds with a fault wait for it
+constexpr const char* kFaultDeadlineMs = "3000";  // short, because a round with a fault waits for its deadline
 
 class Dice {
  public:

@@ -22,7 +22,7 @@ class TensorHome {
   virtual Tensor put(const Tensor& host) = 0;
   // Memory that no other rank can reach. It is valid until reset().
   virtual void* room(size_t bytes) = 0;
-  // Host memory in which to make what belongs `there`; write() brings it. Valid until forget().
+  // Host memory in which the caller makes the content of `there`; write() copies the content. Valid until forget().
   virtual void* draft(void* there, size_t bytes) = 0;
   virtual void write(void* there, const void* from, size_t bytes) = 0;
   // What calls left in a tensor, as the host reads it; valid until forget(), and as long as the tensor. Waits for the
@@ -53,7 +53,7 @@ std::unique_ptr<TensorHome> make_host_home();
 std::unique_ptr<TensorHome> make_cuda_home(int device, size_t bytes);  // only in a build with CUDA
 uint64_t device_bytes_in_use(uint32_t gpus);                           // summed over GPUs 0 to gpus - 1; with CUDA
 
-// How much of the `bytes` of make_tensor_home a tensor of `bytes` takes.
+// The memory that a tensor takes of a home: whole units.
 constexpr size_t kHomeUnit = 256;
 constexpr size_t home_bytes(size_t bytes) { return (bytes + kHomeUnit - 1) / kHomeUnit * kHomeUnit; }
 

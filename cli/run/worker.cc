@@ -70,7 +70,7 @@ GroupOptions Worker::group_options(const Bootstrap& bootstrap) const {
   return out;
 }
 
-// Room for all tensors that are put there, and for the experts' rows where combine pushes them.
+// Room for all tensors that the home holds, and for the experts' rows where combine pushes them.
 size_t Worker::home_bytes_needed() const {
   const size_t tokens = size_t(options_.tokens[rank_]), received = size_t(rows_expected()), top_k = options_.top_k;
   size_t bytes = 2 * (home_bytes(tokens * options_.payload.row_bytes()) +

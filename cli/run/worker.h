@@ -68,7 +68,7 @@ class Worker {
   bool iterate();
   bool forward();
   void again(IterationCall dispatch, RowKind kind);
-  std::optional<DispatchOutputs> dispatch_first();  // none: it failed because room was short
+  std::optional<DispatchOutputs> dispatch_first();  // none: the dispatch failed because room was short
   std::optional<DispatchOutputs> dispatch_if_room(const DispatchInputs& inputs);
   DispatchOutputs dispatch_now(const DispatchInputs& inputs);
   CombineOutputs combine_now(IterationCall call, const CombineInputs& inputs);

@@ -43,7 +43,7 @@ class Workload {
   uint64_t hidden_;
   uint64_t seed_;
   int64_t rows_max_;
-  bool fail_;  // a dispatch with more rows fails; false: it drops them
+  bool fail_;  // a dispatch with more than rows_max rows fails; false: it drops the rest
   std::vector<int64_t> needed_;
 };
 

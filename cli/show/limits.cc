@@ -32,7 +32,7 @@ void print_networks() {
 #endif
 }
 
-// Shows whether NVSHMEM is there, and what it is told unless the user has set that.
+// Shows whether NVSHMEM is there, and the settings that Transload gives it where the user gave none.
 void print_nvshmem() {
   std::string why;
   const bool there = nvshmem_available(2, why);

@@ -20,7 +20,7 @@ struct Summary {
   std::array<std::optional<Span>, kCalls> call_us;
   double dispatch_logical_gbps = 0, dispatch_wire_gbps = 0, combine_logical_gbps = 0, combine_wire_gbps = 0;
   RunTraffic traffic;
-  // The ranks have counted these. GPUs tell the host no such count, so there they follow from the routing.
+  // Ranks on CPUs count these. GPUs tell the host no such counts, so for GPUs these follow from the routing.
   int64_t dispatch_scale_out_rows = 0, combine_scale_out_rows = 0;
   uint64_t ring_bytes = 0, counter_bytes = 0, output_bytes = 0;  // the most of any rank
   std::string ring_formula, scale_up, scale_out, landing, source;

@@ -69,7 +69,7 @@ struct DispatchInputs {
   Tensor topk_idx;                // [T, K] int32 or int64: global expert ids, -1 for no choice. Not with a handle
   Tensor topk_weights;            // [T, K] float32. Not with a handle
   Handle handle;                  // makes a cached dispatch, with the routing of an earlier one; no counts travel
-  uint32_t expert_alignment = 1;  // the counts of experts are rounded up to a multiple of it
+  uint32_t expert_alignment = 1;  // expert_counts are rounded up to multiples of this
   // If it is > 0, the outputs have room for this many rows, whatever comes, so no count is needed to make them. It may
   // differ between ranks. The handle keeps the number: its cached dispatches and combines drop the same rows. If it is
   // 0, the outputs have room for the rows that come; on a GPU the host then waits for that count.
@@ -116,8 +116,9 @@ struct DispatchOutputs {
   Handle handle;
   Landing landing = Landing::kAuto;  // the landing that was chosen
   int64_t scale_out_rows = 0;        // copies of this rank's tokens that crossed to other nodes
-  Status status;                     // ok; kBadExpertId naming token and slot; else kTooManyRows
-  Lease lease;                       // holds the tensors above, except those in the caller's memory
+  Status status;  // kBadExpertId (names token and slot) if an id was out of range, else kTooManyRows if rows were
+                  // dropped, else kOk
+  Lease lease;    // holds the tensors above, except those in the caller's memory
 };
 
 // What the dispatch that made a handle found out; if it was captured, what its last replay found out.

@@ -31,7 +31,7 @@ struct Progress {
   std::atomic<uint64_t> epoch;       // epoch of the call in flight, or of the last one
   std::atomic<uint32_t> phase;       // Phase
   std::atomic<uint64_t> rows;        // rows moved in this phase
-  std::atomic<uint64_t> rows_total;  // rows that this rank will move in this phase; fewer if peers drop some
+  std::atomic<uint64_t> rows_total;  // rows that this rank will move in this phase; it moves fewer if peers drop some
   // A debugging aid: while pause_epoch and pause_phase are those of the call, the rank halts after pause_rows rows and
   // says so in `paused`, until pause_epoch changes.
   std::atomic<uint64_t> pause_epoch;
@@ -57,13 +57,14 @@ struct GroupOptions {
   // For channels, slots and peer_slots 0 leaves the choice to the library, and decisions() shows it. On the CPU the
   // library takes 4 channels and 16 slots, between peers too. On a GPU it takes 16 channels for each of `sms` and 4
   // slots on one node, 4 channels for each of `sms` and 16 slots on several nodes, and 1 slot between peers.
-  uint32_t channels = 0;                          // the most channels of a call, and how many a call takes by default
-  uint32_t slots = 0;                             // of each ring
-  uint32_t peer_slots = 0;                        // of each ring between peers
-  uint64_t slab_bytes = 64 << 20;                 // room for leases of this rank
-  uint32_t deadline_ms = 10000;                   // deadline of every wait in a call
-  uint32_t create_deadline_ms = 0;                // deadline of every wait while the group is made; 0: deadline_ms
-  CombineWire combine_wire = CombineWire::kBf16;  // the longest that a combine may take; kF32 doubles its slots
+  uint32_t channels = 0;            // the most channels of a call, and how many a call takes by default
+  uint32_t slots = 0;               // of each ring
+  uint32_t peer_slots = 0;          // of each ring between peers
+  uint64_t slab_bytes = 64 << 20;   // room for leases of this rank
+  uint32_t deadline_ms = 10000;     // deadline of every wait in a call
+  uint32_t create_deadline_ms = 0;  // deadline of every wait while the group is made; 0: deadline_ms
+  // The widest that a combine may ask for; kF32 doubles the bytes of combine's slots.
+  CombineWire combine_wire = CombineWire::kBf16;
   ScaleOutChoice scale_out = ScaleOutChoice::kAuto;  // auto: on CPUs and between hosts libfabric, else loopback
   std::string provider;                              // provider of libfabric; "": the best that this machine has
   // The NIC that libfabric uses for this rank, as RDMA names it, such as mlx5_0; "": on a GPU the nearest by the PCI
@@ -107,8 +108,10 @@ uint64_t slab_bytes_needed(const GroupOptions& options, const SlabUse& use = {})
 
 // A choice that the group made, with its reason.
 struct Decision {
-  std::string what;  // "channels", "slots", "slots between peers", "members", "scale-up", "scale-out", "landing",
-                     // "combine source", "network memory", "nic", "rows of a put"
+  // What was chosen, such as "channels", "slots", "slots between peers", "members", "scale-up", "scale-out", "landing",
+  // "combine source", "network memory", "nic", "nic queues", "network provider", "network completions", "rows of a
+  // put", or the name of a setting of NVSHMEM.
+  std::string what;
   std::string choice;
   std::string why;
 };
@@ -124,8 +127,9 @@ struct Decision {
 // in the thread's first calls it waits until the deadline.
 class Group {
  public:
-  // Collective. Throws Error with one of these codes: kInvalidArgument, on every rank alike; kNotSupported for what
-  // this build or machine cannot do; kOutOfMemory; kDevice; kFault if a rank does not come.
+  // Collective. Throws Error: kInvalidArgument if this rank's own options are bad (the other ranks then get kFault at
+  // their deadline), or on every rank if the ranks' options do not fit together; kNotSupported for what this build or
+  // machine cannot do; kOutOfMemory; kDevice; kFault if a rank does not come.
   explicit Group(const GroupOptions& options);
   // Not collective. This rank waits, at most the deadline, until others have taken what it sent them (on a GPU: until
   // the kernels of its calls have ended), says goodbye, and leaves. A graph that holds a call of this rank keeps the

@@ -10,8 +10,8 @@ namespace transload {
 enum class Code : uint8_t {
   kOk,
   kInvalidArgument,  // refused before anything moved; the group is as it was. The message has argument, value, bound
-  kNotSupported,     // refused in the same way, because this build cannot do it yet
-  kOutOfMemory,      // refused in the same way, because this machine lacks memory
+  kNotSupported,     // refused like kInvalidArgument: this build or machine cannot do it
+  kOutOfMemory,      // refused like kInvalidArgument: this machine lacks memory
   kFault,            // the group is lost; Error::fault says who caused it
   kBadExpertId,      // the call completed; an expert id out of range counted as -1
   kTooManyRows,      // more rows than rows_max came. In a Status: the last were dropped; in an Error: the call failed
@@ -32,12 +32,13 @@ enum class FaultKind : uint8_t {
 // Returns the word for a kind, such as "silent".
 const char* name_of(FaultKind kind);
 
-// What one rank knows of the fault that ended its group. Every rank's Fault names the same culprit.
+// What one rank knows of the fault that ended its group. All ranks that heard an arbiter's verdict name the same
+// culprit; a rank that heard none has own_view set.
 struct Fault {
   FaultKind kind = FaultKind::kNone;
   uint32_t rank = 0;          // the rank that reports
   uint32_t culprit_rank = 0;  // the rank that caused it; ~0 for kRendezvous
-  std::string operation;      // what the reporter was doing: "create", "dispatch", "combine", "idle"
+  std::string operation;      // what the reporter was doing: "create", "dispatch", "combine", "gather", "idle"
   std::string role;           // "opener", "sender", "forwarder", "receiver", "closer"; "" outside a call
   int32_t channel = -1;       // the channel of that role; -1: none
   std::string waiting_for;  // "tokens of rank 5", "rank 5 to enter the call", ...; "" if the reporter waited for nobody
@@ -45,7 +46,7 @@ struct Fault {
   uint64_t expected = 0;    // what that counter had to reach
   double after_ms = 0;      // time from the reporter's entry into the call to the end of its wait
   std::string detail;       // one sentence for people
-  bool own_view = false;    // no arbiter judged: this is the rank's own opinion, and others may have another
+  bool own_view = false;    // this rank heard no arbiter: the fault is its own opinion, and others may differ
 
   std::string to_string() const;
 };

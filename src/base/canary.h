@@ -31,7 +31,7 @@ enum class Canary : uint8_t {
   kPositionLost,     // a ring starts the next call where it started the last one
   // Calls.
   kDoneBeforeSettle,  // "done" is said before what was stored has landed
-  kStaleGrant,        // a grant of the call before is taken for this one's
+  kStaleGrant,        // a grant of the call before is taken for a grant of this call
   kNoGrantWait,       // rows are stored before the grant has come
   kPullNoExit,        // a pulled combine returns before its readers are done
   kWriteAfterAbort,   // a role still stores after the fault
@@ -91,8 +91,8 @@ using HostPlants = LivePlants;
 using HostPlants = NoPlants;
 #endif
 
-// Says whether this thread's world, or this process, has planted the canary. Nothing that ships refers to this
-// function.
+// Says whether this thread's world, or this process, has planted the canary. Of what ships only the simulator
+// refers to this function.
 bool canary_is_planted(Canary canary);
 
 template <class Plants>

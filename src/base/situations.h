@@ -1,5 +1,5 @@
 // Named rare situations. Tests assert that each was reached: on the host in builds with TRANSLOAD_SITUATIONS, in the
-// simulator always. What ships holds no trace of them.
+// simulator always. Of what ships only the simulator holds a trace of them.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -52,7 +52,7 @@ constexpr bool kSituationsCount = true;
 constexpr bool kSituationsCount = false;
 #endif
 
-// Both speak of the whole process. Only the simulator and tests call them, nothing else that ships.
+// Both functions count for the whole process. Of what ships only the simulator calls them.
 void count_reached(Situation situation);
 uint64_t times_reached(Situation situation);
 

@@ -1,4 +1,4 @@
-// Shared words, and the rank that is none.
+// Shared words, and kNobody, which stands for no rank.
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -47,8 +47,8 @@ struct Card {
 };
 static_assert(sizeof(Card) == 64);
 
-// The permission to touch a peer's memory in this call, and how much of it there is. The row bases of that peer follow
-// it in memory: where the rows of each source slot begin in the granter's output.
+// The permission to touch a peer's memory in this call, and how much of that memory there is. The row bases for that
+// peer follow the grant in memory: where the rows of each source slot begin in the granter's output.
 struct Grant {
   Word epoch;
   Word card;                // digest of the granter's card, checked before any store: stores rely on equal arguments
@@ -56,8 +56,8 @@ struct Grant {
   Word rows;                // offset of the rows in the granter's scale-up region
   Word scales;              // dispatch: offset of the scales
   Word headers_or_weights;  // first dispatch: offset of the headers; combine: of the weights
-  Word rows_max;  // a bound: nobody sends, stores, reads or sums rows from this one on. On a host it is also all
-                  // that the granter has room for
+  Word rows_max;            // a bound: nobody sends, stores, reads or sums rows from this one on. On a host the granter
+                            // has room for no more rows than this
   Word reserved = 0;
 
   TRANSLOAD_HD Word* row_base() { return reinterpret_cast<Word*>(this + 1); }

@@ -23,8 +23,8 @@ struct Put {
   // word; null: nobody asks.
   Word* drained;
   Word drained_count;
-  size_t padding = 0;  // unused bytes of the slot after these, at both ends: a longer put may cover them
-  uint32_t queue = 0;  // same as in RailWord; ignored by a network that has one way to a rank
+  size_t padding = 0;  // unused bytes of the slot after those of the put, at both ends: a longer put may cover them
+  uint32_t queue = 0;  // which of the network's ways to the rank carries the put; ignored by a network that has one
 };
 
 // A rank that the transport found dead or cut off.

@@ -19,7 +19,7 @@ struct RailWord {
   uint64_t offset;  // bytes from the start of that rank's network region
   uint32_t rank;
   uint32_t queue = 0;      // queue of the rail, where it has several: 0 for cards and counts, 1 + channel for a ring
-  char* mapped = nullptr;  // that region, where warps here may store to it; null: the transport carries the count
+  char* mapped = nullptr;  // that rank's region, if warps here may store to it; null: the transport carries the count
 };
 
 // What a wait is for, in the words of a Fault.

@@ -92,7 +92,7 @@ void Control::join(uint64_t entered) {
     pause = std::min(2 * pause, 200 * kMillisecondNs);
   }
   const std::string where = with_port(point_.hosts.front(), point_.port);
-  const bool rank_0 = bootstrap_.rank == 0;  // rank 0 is this rank, so it is not missing
+  const bool rank_0 = bootstrap_.rank == 0;  // if this is rank 0, rank 0 cannot be the one that is missing
   Fault fault = this->fault({rank_0 ? FaultKind::kRendezvous : FaultKind::kAbsent, rank_0 ? kNobody : 0,
                              "no rendezvous at " + where + ": " + why_not_ + earlier +
                                  (rank_0 ? "; bootstrap.serve is false here (or TRANSLOAD_SERVED is 1), so another "
@@ -229,7 +229,7 @@ void Control::react(Act act) {
     const bool asked = member_->suspecting();
     reaction = act(*member_);
     answered = asked && !member_->suspecting();
-    if (reaction.verdict) reservation_->release();  // before ranks hear of it: survivors may take the name again
+    if (reaction.verdict) reservation_->release();  // before ranks hear the verdict: survivors may reuse the name
   }
   if (answered) changed_.notify_all();
   apply(reaction);

@@ -121,7 +121,7 @@ class Control {
   MeetingPoint point_;
   FrameSocket socket_;
   std::string why_not_;  // the last reason for which joining failed
-  std::string refused_;  // why the rendezvous refused this rank; "": it did not
+  std::string refused_;  // why the rendezvous refused this rank; "": not refused
 
   mutable std::mutex mutex_;  // guards the members from here to gone_
   std::condition_variable changed_;

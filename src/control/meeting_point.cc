@@ -90,7 +90,8 @@ std::string listed(const std::vector<std::string>& words) {
   return text.empty() ? "none" : text;
 }
 
-// A note for the others, who dial the host's name: only rank 0 can tell that it does not lead here. "": it does.
+// If the host's name does not lead to this host, a sentence for the other ranks, who dial that name; else "". Only rank
+// 0 can tell.
 std::string doubt_of(const std::string& host, uint32_t deadline_ms) {
   std::string why;
   const uint64_t patience_ns = std::min(deadline_ms * kMillisecondNs / 2, kLookUpNs);

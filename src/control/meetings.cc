@@ -273,7 +273,8 @@ Meetings::Letters Meetings::message(Guest& guest, uint64_t connection, const Mes
     PartySeat& place = party.places[guest.rank];
     if (place.seat == SeatState::kHere) ++party.gone;
     place.seat = SeatState::kLeft;
-    letters.push_back(letter(connection, pack_farewell(), true));  // after the others are told: its process may end now
+    // This comes after the letters to the others: the farewell allows this rank's process to end.
+    letters.push_back(letter(connection, pack_farewell(), true));
   }
   if (std::holds_alternative<Withdrawn>(message)) letters.push_back(letter(connection, pack(message)));  // the answer
   return letters;

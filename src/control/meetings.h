@@ -48,7 +48,7 @@ struct MeetingsOptions {
 struct Ends {
   std::string server;         // address of the server at this end
   bool remote = false;        // the member is on another host
-  std::string unserved = {};  // why the server has no room for it; the member is heard once, and told
+  std::string unserved = {};  // why the server has no room for the member, which is heard once and told so
 };
 
 class Meetings {

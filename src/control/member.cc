@@ -46,7 +46,7 @@ Reaction Member::expired(const Suspicion& suspicion, uint64_t since, uint64_t no
     suspicion_ = suspicion;
     return conclude(own_view(now), false);
   }
-  // A short pause in a long wait excuses nobody: only a wait during which I mostly stood begins again.
+  // Only a wait during most of which this process stood still begins again; a short pause excuses nobody.
   const bool stopped = stopped_since(since, now);
   if (stopped && 2 * (stopped_until_ - std::max(stopped_from_, since)) >= now - since) {
     reaction.wait_again = true;
@@ -180,7 +180,7 @@ Verdict Member::without_arbiter() const {
   return {FaultKind::kRendezvous, kNobody, "rank 0 held it and has left, and nobody else can judge", true};
 }
 
-// My verdict when nobody can tell me more.
+// The verdict of this rank alone, from what it has met itself and from whom it hears.
 Verdict Member::own_view(uint64_t now) const {
   if (failed_) return {FaultKind::kFailed, seat_.rank, *failed_, true};
   if (accusing_mismatch_) {

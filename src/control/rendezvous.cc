@@ -113,7 +113,7 @@ class Server {
   Meetings meetings_;
   std::map<uint64_t, std::shared_ptr<Connection>> connections_;
   uint64_t next_number_ = 1;
-  Descriptor spare_;       // closed for a moment to accept a member and tell it that there are no more
+  Descriptor spare_;       // a reserve: when descriptors run out, its number serves to refuse one more member
   uint64_t unserved_ = 0;  // the connection that uses the spare descriptor; 0: none
   uint16_t port_ = 0;
   bool scheduled_ = false;

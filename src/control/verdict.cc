@@ -348,9 +348,10 @@ bool Arbiter::may_end(const Look& look) const {
   return false;
 }
 
-// Judges when all ranks on the way are alive and in the call, or were. What they wait for at this moment need not be
-// what keeps them: a wait for one of many names the first. So before one is named: has any rank stood still, is any
-// silent, or not in the call, or came to it after the deadline? The last may yet end well; then the accuser withdraws.
+// Judges when all ranks on the way are alive and in the call, or were. The rank that a wait names need not be the one
+// that holds it up, because a wait for one of many names the first. So the verdict is `otherwise` only if no rank stood
+// still, is silent, is away from the call, or entered it after a wait in it had expired. After such a late entry the
+// call may yet end well, so nobody is named before the last chance: the accuser may withdraw.
 std::optional<Verdict> Arbiter::judge_live(const Look& look, Verdict otherwise) const {
   const Case& open = look.open;
   if (std::optional<Verdict> stood = judge_stood(open)) return stood;
@@ -406,8 +407,9 @@ std::optional<Verdict> Arbiter::judge_silent(uint32_t rank, uint64_t now, bool l
                  "nothing is heard of " + std::to_string(silent_count) + " ranks, whole nodes among them", false};
 }
 
-// Judges ranks that are alive and wait for each other. Between nodes that is a broken path, of which the lower end is
-// named. Inside one it is a rank that lost count, and rather one that kept others waiting than one that has waited.
+// Judges ranks that are alive and wait for each other in a circle. If the circle crosses nodes, some path of it is
+// broken, and the lowest rank of the circle is named. Inside a node a rank has lost count: the one that entered the
+// call last is named, if that was long after the accuser, else the lowest.
 Verdict Arbiter::judge_cycle(const Look& look, std::vector<uint32_t> cycle) const {
   if (cycle.size() == 1) return {FaultKind::kSilent, cycle[0], "it waits for itself", false};
   std::string detail = "ranks wait for each other:";

@@ -49,8 +49,8 @@ struct Heartbeat {
   bool waiting = false;
   uint32_t waiting_for = kNobody;
   uint64_t sent = 0;            // time by the rank's own clock: a gap between two beats shows that the rank stood still
-  uint64_t entered = 0;         // when the rank entered call `epoch`, by the same clock; 0: not said
-  uint64_t entered_before = 0;  // when the rank entered the call before that one, in which a neighbour may still wait
+  uint64_t entered = 0;         // when the rank entered call `epoch`, by the rank's own clock; 0: not said
+  uint64_t entered_before = 0;  // when the rank entered call `epoch` - 1, in which a neighbour may still wait
 };
 
 // A wait expired, or cannot end any more: `rank` waited, in the call `epoch`, for a word of `whom`. A rank has one
@@ -140,18 +140,18 @@ class Arbiter {
     void learn(uint64_t sent, uint64_t now);
     uint64_t mine(uint64_t its, uint64_t now) const;
     std::optional<uint64_t> least;
-    uint64_t least_before = 0;  // the least of the span before this one
+    uint64_t least_before = 0;  // the least gap of the span before this one
     uint64_t span_at = 0;       // when this span began
   };
   struct MemberState {
     Heartbeat beat;
     uint64_t heard = 0;
-    uint64_t stood_until = 0;  // the rank stood still for `stood_for`, and was heard again then
+    uint64_t stood_until = 0;  // when the rank was heard again after it had stood still for `stood_for`
     uint64_t stood_for = 0;
     ClockGap clock;
     uint64_t beat_at = 0;            // when `beat` was sent, by my clock
     uint64_t entered_at = 0;         // when the rank entered the call of `beat`, by my clock; 0: long ago
-    uint64_t entered_before_at = 0;  // when the rank entered the call before that one
+    uint64_t entered_before_at = 0;  // when the rank entered the call before the one of `beat`, by my clock
     bool left = false;
     uint64_t left_after = 0;  // epoch of the last call that the rank made
   };

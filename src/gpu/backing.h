@@ -33,7 +33,7 @@ std::unique_ptr<DeviceBacking> make_vmm(int device, size_t bytes);
 std::unique_ptr<DeviceBacking> make_ipc(int device, size_t bytes);
 std::unique_ptr<DeviceBacking> make_plain(int device, size_t bytes);
 
-// These map memory of another process for `device`. Null: it was offered in another way. They throw Error.
+// These map memory of another process for `device`. Null: the memory was offered in another way. They throw Error.
 std::unique_ptr<DeviceBacking> map_vmm(int device, size_t bytes, std::string_view handle, Descriptor fd);
 std::unique_ptr<DeviceBacking> map_ipc(int device, size_t bytes, std::string_view handle, Descriptor fd);
 

@@ -30,7 +30,7 @@ void find(Call*& call, const char* name) {
 }
 
 Driver load() {
-  refuse_without_device();  // also starts the driver
+  refuse_without_device();  // this also starts the driver
   Driver calls;
   find(calls.get_error_string, "cuGetErrorString");
   find(calls.get_error_name, "cuGetErrorName");

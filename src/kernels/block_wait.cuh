@@ -9,7 +9,7 @@
 
 namespace transload {
 
-// "A block of rank `me`, which is this one, has made the word exactly `value`."
+// Met once a block of this rank, `me`, has made the word exactly `value`.
 struct OwnNeed {
   const Word* word;
   Word value;

@@ -14,7 +14,7 @@ struct HelloLaunch {
   StoreAreas areas;
   RailQueue queue;
 };
-// Both return a cudaError_t, as the functions of role_kernels.h do.
+// These functions return a cudaError_t, as those of role_kernels.h do.
 int launch_hello(const HelloLaunch& launch, CUstream_st* stream);
 int prepare_hello(int near_bytes);
 

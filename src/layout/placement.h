@@ -49,7 +49,7 @@ class PlacementTable {
 
  private:
   static uint32_t block_begin(uint32_t experts, uint32_t ranks, uint32_t r) {
-    const uint32_t least = experts / ranks, more = experts % ranks;  // the first `more` ranks own one more
+    const uint32_t least = experts / ranks, more = experts % ranks;  // the first `more` ranks own `least` + 1 experts
     return r * least + (r < more ? r : more);
   }
   std::vector<uint32_t> owner_, place_, begin_;

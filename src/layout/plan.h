@@ -186,7 +186,7 @@ struct ReceivePlan {
 
 struct ReceiveShape {
   uint32_t ranks, experts_of_mine, channels_max;
-  uint32_t alignment;  // expert counts are rounded up to a multiple of it
+  uint32_t alignment;  // expert counts are rounded up to multiples of this
 };
 
 // `record(source rank)` gives the counts of that source for me.

@@ -103,7 +103,7 @@ struct ScaleUpRegion {
 };
 
 struct NetworkRegion {
-  Block asleep;            // [1]  a flag, no word: the owner sets it before it sleeps; who rings its bell takes it
+  Block asleep;            // [1]  a flag, no word: the owner sets it before it sleeps; whoever rings its bell clears it
   Block hello;             // [nodes + sources]          1 once the path from that rail or source was tried
   Block card_send;         // [epoch % 2]                my card; written by me, read by the network
   Block source_card_word;  // [source slot]              epoch of that source's newest card

@@ -8,7 +8,7 @@
 
 namespace transload {
 
-constexpr uint32_t kTokenUnit = 16;  // every piece of a token is a multiple of it, as bulk copies demand
+constexpr uint32_t kTokenUnit = 16;  // bytes; every piece of a token is a multiple of this, as bulk copies demand
 
 // Two lists side by side, of a token's owners and of its router's choices. Entry i has the i-th owner in ascending
 // order, with the token's ordinal among all that its source sends to that owner, and the i-th choice.

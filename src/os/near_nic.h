@@ -13,7 +13,7 @@ struct PciDevice {
 };
 
 struct PciDevices {
-  std::vector<PciDevice> gpus, nics;  // each sorted by path
+  std::vector<PciDevice> gpus, nics;  // both lists are sorted by path
 };
 
 // NVIDIA's GPUs and the RDMA devices of this host. `sys`: where /sys is. What has no place in the tree is left out.

@@ -11,8 +11,8 @@ namespace transload {
 // What every role of a call knows. Rank-local memory; counters are set to 0 before the call's warps start.
 struct Call {
   const Board* board;
-  Card card;               // my card
-  const Card* card_bytes;  // my card, where a copy can read it
+  Card card;
+  const Card* card_bytes;  // the card in memory from which a move can read it
   const char* grants;      // [peers][grant_bytes] what I grant each peer, row bases included
   uint64_t grant_bytes;
   Word* arrivals;  // how many of the warps that touch other ranks' memory have ended; each adds one by arrive()

@@ -88,9 +88,9 @@ struct TokenPieces {
 
 struct Destination {
   char* row;
-  char* extra;             // null: this lane takes none
+  char* extra;             // null: this lane takes no extra
   bool staged;             // this rank's network reads the bytes again soon: keep them in the cache
-  char* scales = nullptr;  // null: this lane takes none
+  char* scales = nullptr;  // null: this lane takes no scales
 };
 
 struct Piece {

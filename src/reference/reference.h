@@ -1,5 +1,5 @@
-// What dispatch and combine must give, in plain lines: the oracle of every test. It shares nothing with the code that
-// moves tokens, stores no rows, and makes no attempt to be fast.
+// What dispatch and combine must give, in plain lines: the oracle of every test. It shares nothing but
+// base/ with the code that moves tokens, stores no rows, and makes no attempt to be fast.
 #pragma once
 #include <cstdint>
 #include <functional>

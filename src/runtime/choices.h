@@ -11,7 +11,7 @@
 
 namespace transload {
 
-// `last` is the value of the last word: with a word too many or too few before it this does not compile.
+// `last` is the value of the last word: choices_count() does not compile if a word is missing or too many.
 template <class Enum>
 struct ChoiceWords;
 

@@ -21,8 +21,8 @@ struct Taken {
   uint64_t holders = 0;  // ranks in this process
 };
 
-// What the ranks of a group take of the GPU of `mine`: SMs of all of them, and a hardware queue for each rank in the
-// process of `mine`.
+// What the ranks of a group take of the GPU of `mine`: SMs for all these ranks, and a hardware queue for each rank in
+// the process of `mine`.
 Taken taken_on(const std::vector<DeviceUse>& uses, const DeviceUse& mine) {
   Taken sum;
   for (const DeviceUse& use : uses) {
@@ -82,7 +82,7 @@ void check_device_uses(const std::vector<DeviceUse>& uses) {
   for (size_t first = 0; first < uses.size(); ++first) {
     const DeviceUse& one = uses[first];
     std::string ranks;
-    uint32_t device_sms = one.device_sms;  // under MPS a process may see fewer
+    uint32_t device_sms = one.device_sms;  // under MPS a process may see fewer than another process
     for (size_t r = 0; r < uses.size(); ++r) {
       const DeviceUse& other = uses[r];
       if (other.uuid != one.uuid) continue;

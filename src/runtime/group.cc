@@ -150,7 +150,7 @@ void Group::abandon() noexcept {
   if (impl_->origin.here()) impl_->say_goodbye();
   try {
     transload::abandon(std::shared_ptr<Impl>(impl_.release(), [](Impl*) {}));
-  } catch (const std::bad_alloc&) {  // the log of calls lacks the group, which works all the same
+  } catch (const std::bad_alloc&) {  // the log of calls then lacks this group, which works without an entry
   }
 }
 

@@ -28,7 +28,7 @@ struct MappedMemory {
   const Neighbours& neighbours;
   char* network;          // my network region
   bool rails_mapped;      // rails map each other's network regions
-  const HeapBlock* heap;  // the block in which the network regions lie; null: in none
+  const HeapBlock* heap;  // the block in which the network regions lie; null: they lie in no block
 };
 Mappings mappings_of(const RankState& state, const MappedMemory& memory);
 

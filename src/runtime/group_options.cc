@@ -9,7 +9,7 @@
 namespace transload {
 namespace {
 
-// Channels of an SM: as many as it has warps for. More would take turns, and one end would wait for the other.
+// Channels of an SM: as many as it has warps for. More channels would take turns, and one end would wait for the other.
 constexpr uint32_t kSendersOfSm = 4;
 
 }  // namespace

@@ -22,7 +22,7 @@ struct KernelLook {
   bool on_stream = false;  // a thread gives kernels of a call to a stream
   WaitsFor waits_for{};
   bool behind = false;                 // not all that was given to a stream has ended
-  Word running = 0, ended = 0;         // same as in HostWords; so is waits_for
+  Word running = 0, ended = 0;         // as HostWords has them; waits_for is from there too
   Phase phase = Phase::kIdle;          // phase of the call that a thread makes, or made last
   uint32_t deadline_ms = 0;            // deadline of that call
   std::string lost_context = {};       // why nothing runs on the device any more; "": kernels can run

@@ -47,9 +47,9 @@ struct RankState {
   RankState(const RankState&) = delete;
   RankState& operator=(const RankState&) = delete;
 
-  // Plans the network region while the group is made. For ranks on GPUs it is part of the memory that they share where
-  // rails map that, unless it lies apart. Both are known once ranks have met; until then they are a guess from the
-  // options.
+  // Plans the network region. On GPUs it has no send halves if rails are mapped, and is no part of the region that is
+  // shared with others if it lies apart (in memory that a network brings or registers). The constructor guesses both
+  // from the options; this is called again once the ranks have chosen a network.
   void plan_network(bool mapped_rails, bool apart);
   // Settles options.rail_batch, for rails that are not mapped, once it is known who carries their puts.
   void choose_rail_batch(bool by_queues);
@@ -57,7 +57,7 @@ struct RankState {
   void place(Mappings given);
   uint64_t network_bytes() const { return round_up(board.net.bytes, kPageBytes); }
   uint64_t scale_up_bytes() const { return round_up(board.up.bytes, kPageBytes); }
-  RegionParts region_parts(uint32_t rank, uint64_t slab_bytes) const;  // `rank`: any, whose slabs are its own choice
+  RegionParts region_parts(uint32_t rank, uint64_t slab_bytes) const;  // of any rank; slab_bytes is its option
   std::vector<uint32_t> counterparts() const;                          // ranks at the other ends of my rails, ascending
   std::vector<uint32_t> neighbours(bool rails_mapped) const;           // ranks whose memory I store to, ascending
 

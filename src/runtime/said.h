@@ -64,8 +64,8 @@ struct ProcessSaid {
   static ProcessIdentity unpack(std::string_view said);
 };
 
-// The first line in which two texts differ, of the first and of the other; both are empty if there is none. A text that
-// has fewer lines has empty ones after them.
+// The first line in which two texts differ, as one has it and as the other has it; both are empty if the texts are
+// equal. A shorter text counts as one that has empty lines at its end.
 struct LinesApart {
   std::string one, other;
 };

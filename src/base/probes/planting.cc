@@ -1,4 +1,4 @@
-// The canary of a thread.
+// Keeps the canary that is planted, one for each thread.
 #include "base/probes/planting.h"
 
 #ifdef TRANSLOAD_HOST_PLANTS

@@ -75,7 +75,7 @@ class HeldMarks {
 
   // Each lane holds a mark of its own.
   Word* word_ = nullptr;
-  Word due_ = 0, later_ = 0;  // 0: none
+  Word due_ = 0, later_ = 0;  // counts; 0: none
   // These are alike in all lanes of the warp.
   bool has_due_ = false, has_later_ = false;
   uint32_t due_at_ = 0, later_at_ = 0, calls_ = 0;

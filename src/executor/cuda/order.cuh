@@ -15,7 +15,7 @@ TRANSLOAD_DEVICE Word observed(const Word* word) { return ptx::load_acquire(word
 TRANSLOAD_DEVICE Word glanced(const Word* word) { return ptx::load_relaxed(word); }
 TRANSLOAD_DEVICE void show_to_all(Word* word, Word value) { ptx::store_relaxed(word, value); }
 TRANSLOAD_DEVICE void publish_to_all(Word* word, Word count) { ptx::store_release(word, count); }
-// A release fence: a word that this thread shows after it is published, as by publish_to_all().
+// A release fence: words that this thread shows after this call count as published, as by publish_to_all().
 TRANSLOAD_DEVICE void publish_what_follows() { ptx::release_fence(); }
 
 __device__ inline Word observed_here(const Word* word) {

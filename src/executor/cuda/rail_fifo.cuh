@@ -77,7 +77,7 @@ class FifoRail : public FarKeys {
 
   struct FarCount {
     RailVerb verb;
-    const Word* key;  // null: my lane has none
+    const Word* key;  // null: my lane has no mark
     Word count;
   };
   // tell() and write() are not inlined, because every verb would have a copy of them.

@@ -136,7 +136,7 @@ class IbgdaRail : public FarKeys {
   TRANSLOAD_DEVICE IbgdaRail(const RailQueue& queue, RailHeld& held)
       : queue_(queue), held_(held), puts_(queue.nic != nullptr) {}
 
-  // False if all rails are mapped, so that what is to be put is there already.
+  // False if all rails are mapped: moves then store to the other rank, and nothing is left to put.
   TRANSLOAD_DEVICE bool puts() const { return puts_; }
 
   // A far key is made of a rank, its queue and a word.

@@ -204,7 +204,7 @@ struct StagedSum {
 
 // What a lane has to do with a sum: the row that it loads, and where that lies among the others.
 struct SumLane {
-  const char* row;  // null: none
+  const char* row;  // null: the lane loads no row
   uint32_t place;   // bytes before the row in the stage, for each element of a row
   uint32_t bytes;   // bytes of an element
 };
@@ -290,14 +290,14 @@ class ReducePipe {
     }
   }
 
-  // Elements of a piece: all pieces alike, the rows of one side by side within a stage; whole lines, unless the rows
-  // are so many that a line of each does not fit.
+  // How many elements of every row go into one stage, so that all pieces of a sum are about equally long. It is a
+  // multiple of 64 (a line of bf16), or of kVector if 64 elements of each row do not fit.
   TRANSLOAD_DEVICE uint32_t even_piece_of(uint32_t elements, uint32_t element_bytes) const {
     const uint32_t fit = element_bytes == 0 ? 4096 : stage_bytes_ / element_bytes, unit = fit < 64 ? kVector : 64;
     const uint32_t most = fit / unit * unit, pieces = (elements + most - 1) / most;
     return ((elements + pieces - 1) / pieces + unit - 1) / unit * unit;
   }
-  // even_piece_of() without divisions for most sums: lane l keeps what l rows of bf16 make.
+  // Returns what even_piece_of() does, without its divisions in most sums: lane l keeps the result for l rows of bf16.
   TRANSLOAD_DEVICE uint32_t piece_of(uint32_t elements, uint32_t element_bytes) {
     if (elements != elements_of_lanes_) {
       elements_of_lanes_ = elements;

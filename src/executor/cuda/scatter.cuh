@@ -7,7 +7,8 @@ namespace transload {
 
 class ScatterPipe {
  public:
-  // A publish waits for the stores of moves this many positions back: by then they have landed.
+  // A count is published only after this many later moves: by then the stores that it counts have mostly landed, and
+  // the wait for them is short.
   static constexpr int kLandedAfter = 4;
 
   TRANSLOAD_DEVICE ScatterPipe(const Stages& stages, const NearShape& shape)

@@ -43,7 +43,7 @@ struct Stages {
   TRANSLOAD_DEVICE void await_oldest() {
     ptx::barrier_wait(barrier(oldest), phases >> oldest & 1);
     phases ^= uint32_t(1) << oldest;
-    __syncwarp();  // together again: what follows is done once by the warp, not once by each part of it
+    __syncwarp();  // joins lanes that came apart in the wait, so that the warp does what follows once
   }
   TRANSLOAD_DEVICE void move_on() {
     ++issued;
@@ -66,7 +66,7 @@ TRANSLOAD_DEVICE uint32_t even_piece(uint32_t bytes, uint32_t most) {
   uint32_t each = bytes;
   if (bytes > most) {
     const uint32_t pieces = bytes <= 2 * most ? 2 : (bytes + most - 1) / most;
-    each = pieces == 2 ? (bytes + 1) / 2 : (bytes + pieces - 1) / pieces;  // no division for most rows
+    each = pieces == 2 ? (bytes + 1) / 2 : (bytes + pieces - 1) / pieces;  // most rows need no division
   }
   return (each + kLineBytes - 1) / kLineBytes * kLineBytes;
 }

@@ -64,7 +64,7 @@ class CudaWarp {
     const uint32_t from = used_, begin = (from + 15) / 16 * 16, end = begin + uint32_t(count) * uint32_t(sizeof(T));
     T* const values = reinterpret_cast<T*>(tables_ + begin);
     if (!has_tables(end)) count = 0;  // the host gave room for the tables that the role names: protocol/tables.h
-    __syncwarp();                     // all lanes have read what lay there
+    __syncwarp();                     // all lanes have read the table that lay here before
 #pragma unroll 1
     for (int i = lane_; i < count; i += 32) values[i] = f(Lane{i});
     __syncwarp();
@@ -345,7 +345,7 @@ class CudaWarp {
   // Returns the lanes or members whose Need is met now. A word that arrives in part does not make `seen` fall.
   template <class S, class F, class V>
   TRANSLOAD_DEVICE S look(const S& set, F& need, V& seen) {
-    __syncwarp();  // `seen` may be a table: what is overwritten there has been read
+    __syncwarp();  // `seen` may be a table: all lanes have read the values that this look overwrites
     return where(set, [&](Lane l) {
       const Need n = need(l);
       if (seen[l] >= n.least) return true;
@@ -456,7 +456,7 @@ class CudaWarp {
     int32_t channel;
     uint64_t deadline_ns;
   };
-  // It is rare and not inlined, because every verb would have a copy of it.
+  // This is not inlined, because faults are rare and every verb would have a copy.
   __device__ __noinline__ static void write_fault(DeviceFault* fault, DeviceFailure failure, FaultSite caller,
                                                   Record record) {
     fault->role = Word(caller.role);
@@ -523,7 +523,7 @@ class CudaWarp {
            {rail_.whom(uint32_t(me)), Word(Rail::kWaits), rail_.taken(), rail_.least()});
   }
 
-  // Finishes one move, and sets the marks that are due by then.
+  // Finishes one move, then sets the marks that are due.
   template <bool kHot = false>
   TRANSLOAD_DEVICE void step() {
     pipe_.template finish_one<kHot>();

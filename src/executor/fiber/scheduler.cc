@@ -374,7 +374,7 @@ void Scheduler::sleep(Time now, Time limit) {
   Bell::fence();
   bool may = true;
   if (options_.scale_out != nullptr)
-    may = options_.scale_out->may_sleep();  // may land bytes: words are looked at after it
+    may = options_.scale_out->may_sleep();  // this may land bytes, so words are looked at afterwards
   may = !poll_parked() && !memory_.failed() && may;
   if (may) {
     Clock::duration most = sleep_max_;

@@ -21,7 +21,7 @@ struct SchedulerOptions {
   int fibers_max = 64;           // the most tasks of one run
   size_t near_bytes = 64 << 10;  // near memory for the tables of each fiber
   uint32_t linger_us = GroupOptions().linger_us;
-  uint32_t sleep_max_ms = 20;  // a sleeper looks this often at what nobody rings for, above all a dead rank
+  uint32_t sleep_max_ms = 20;  // the longest sleep, for words that nobody rings for, such as those of a rank that died
 };
 
 class Scheduler final : private Parker {

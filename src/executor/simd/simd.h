@@ -41,7 +41,7 @@ const Kernels& kernels();
 // Everything that this build has and this CPU can run, plainest first, into `list` (room for 3). Returns how many.
 int kernels_here(const Kernels** list);
 
-// Streamed stores before it are seen before any store after it.
+// Stores that were streamed before this call are seen before any store after it.
 void stream_fence();
 
 }  // namespace transload::simd

@@ -17,7 +17,7 @@ struct TileShape {
   static constexpr uint32_t kTokensMax = 256;
   static constexpr uint32_t kChoicesMax = 2048;
   static constexpr uint64_t kBytesMax = 200 * 1024;
-  static constexpr uint32_t kExpertsMax = 8192;  // more experts are counted in memory of LayoutScratch
+  static constexpr uint32_t kExpertsMax = 8192;  // beyond this, experts are counted in memory of LayoutScratch
 
   uint32_t tokens, groups;  // groups of 32 tokens
   uint32_t columns, set_words;
@@ -83,9 +83,9 @@ struct SharedCounts {
   Word* tile_word;   // [kTilesPerBlock * blocks]          tag of the tile whose counts lie beside
   Word* done_word;   // [blocks]                         use for which a block's counts are complete
   Word* bad;         // [blocks]                         the first choice out of range, or all ones
-  uint32_t* tile;    // [kTilesPerBlock * blocks][column]  tokens of one tile
+  uint32_t* tile;    // [kTilesPerBlock * blocks][column]  tokens of one tile that go to the column
   uint32_t* starts;  // [column][channels + 1]         tokens before each channel
-  uint32_t* expert;  // [blocks][expert place]           choices
+  uint32_t* expert;  // [blocks][expert place]           choices of the expert by tokens of the block
   uint32_t columns;
   uint64_t bytes;
 

@@ -89,7 +89,7 @@ class PlanWarp {
     const char* at;
     uint64_t step;
     uint32_t count;
-    const Counterpart* sources;  // [count] null: all records are there
+    const Counterpart* sources;  // [count] null: no record is missing
     uint64_t* begin;             // [count + 1]
     uint32_t* tokens;            // [count]
     uint64_t* spans;             // [count][channels + 1]
@@ -191,7 +191,8 @@ class PlanWarp {
     if (experts_ == 0) return;
     const uint32_t log = 32 - uint32_t(__clz(int(least(experts_, 32) - 1))), across = 32 >> log;
     const uint32_t place = lane_ & ((1u << log) - 1), row = lane_ >> log;
-    const uint32_t turn = moment_.warp == 0 ? tellers_ - 1 : moment_.warp - 1;  // the first warp also writes the report
+    // The first warp takes the last experts, which may be fewer, because it also writes the report.
+    const uint32_t turn = moment_.warp == 0 ? tellers_ - 1 : moment_.warp - 1;
 #pragma unroll 1
     for (uint32_t e = turn * 32 + place; e - place < experts_; e += tellers_ * 32) {
       uint64_t rows = 0;
@@ -280,7 +281,8 @@ class PlanWarp {
                       .counts = {}};
 #pragma unroll
     for (uint32_t k = 0; k < kChannelsEach; k += 2) {
-      const uint32_t c = channel + kChannelsEach * lane_ + k;  // even, and records are whole units of 16 bytes
+      // Even, so word c + 1 is the record's too: records are whole units of 16 bytes.
+      const uint32_t c = channel + kChannelsEach * lane_ + k;
       const uint2 pair =
           c < a_.channels ? *reinterpret_cast<const uint2*>(words + CountsRecord::kByChannel + c) : uint2{};
       slice.counts[k] = pair.x;

@@ -47,7 +47,8 @@ struct LayoutArgs {
 };
 // The notify kernel that follows increments DeviceState::notify_uses.
 int launch_layout(const LayoutArgs& args, CUstream_st* stream);
-// Bytes of near memory that each block of such a layout takes. What may run beside a layout depends on them.
+// Bytes of near memory that each block of a layout with these arguments takes. What may run beside a layout depends on
+// them.
 uint64_t layout_near_bytes(const LayoutArgs& args);
 
 // What a cached dispatch may need of its own: staged scales, and headers without entries.
@@ -58,7 +59,7 @@ struct HeaderArgs {
   uint64_t tokens;
   ScaleSource scales;
   char* staged_scales;  // [tokens][scale_room]
-  char* headers;        // [tokens][header_bytes]; null: they are there already
+  char* headers;        // [tokens][header_bytes]; null: the headers are made already
 };
 int launch_headers(const HeaderArgs& args, CUstream_st* stream);
 
@@ -68,7 +69,7 @@ struct PlanArgs {
   const Board* board;
   Placement experts;
   uint32_t channels, alignment;
-  DeviceHandle handle;          // all but routes, logs, row_token, and the layout's part of the report
+  DeviceHandle handle;          // filled in here, but for routes, logs, row_token and the layout's part of the report
   const char* counts_to_nodes;  // what the layout wrote
   DeviceState* state;
   HostWords* host;
@@ -76,7 +77,7 @@ struct PlanArgs {
   Word awaited_dispatch;  // the number of this dispatch, if the host waits for its report; else 0
   Word seal;              // seal of the report
   Word rows_max;          // rows from this one on are dropped
-  bool fails;             // true: more rows make the call fail, and the host is told
+  bool fails;             // true: more than rows_max rows make the call fail, and the host is told
 };
 
 // With rows_max a recount runs after the dispatch. If rows were dropped, it counts by expert those that were kept,

@@ -49,7 +49,8 @@ class Claims {
   bool asked_ = true;
 };
 
-// Calls body(share) for each of the `shares` shares that this warp gets: a channel, or less where no ring is needed.
+// Calls body(share) for each of the `shares` shares that this warp gets: a channel, or a smaller share where no ring is
+// needed.
 template <Warp W, class Body>
 TRANSLOAD_WARP void each_share(W& w, Claims<W>& claims, Role role, uint32_t shares, Body body) {
   const Word end =
@@ -61,8 +62,8 @@ TRANSLOAD_WARP void each_share(W& w, Claims<W>& claims, Role role, uint32_t shar
   }
 }
 
-// How my tokens are shared out to the warps that send them, or sum what comes back: by channels, or by less where no
-// ring is needed, because links do not serve warps evenly and a call ends with its last warp.
+// How my tokens are shared out to the warps that send them, or sum what comes back: by channels, or by smaller
+// shares where no ring is needed, because links do not serve warps evenly and a call ends with its last warp.
 template <Warp W>
 TRANSLOAD_WARP Shares shares_of(const Call& call, const Grants<W>& grants, uint64_t tokens) {
   if (call.map().nodes > 1 || !grants.all_reachable()) return Shares::of_channels(tokens, call.channels());

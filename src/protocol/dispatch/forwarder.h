@@ -55,7 +55,7 @@ struct Heading {
   Header header;
   PerOf<W, Route> route;
 };
-constexpr uint32_t kWrongRoute = kNoRoute - 1;  // stands for an owner that a valid header cannot name there
+constexpr uint32_t kWrongRoute = kNoRoute - 1;  // the route of an owner that no valid header names in this entry
 template <Warp W>
 TRANSLOAD_WARP Heading<W> read_heading(W& w, const DispatchTrip& t, const char* slot, uint64_t entry) {
   const RankMap& map = t.map();

@@ -73,7 +73,7 @@ struct DispatchTrip {
 
 TRANSLOAD_HD const Header* header_at(const char* at) { return reinterpret_cast<const Header*>(at); }
 
-// A token in a slot: its pieces, and where to store them.
+// The pieces of a token that lies in a slot.
 TRANSLOAD_HD TokenPieces pieces_in(const DispatchTrip& t, const char* slot) {
   return {.row = slot,
           .row_bytes = t.shape.row_bytes,

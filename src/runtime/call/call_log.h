@@ -17,8 +17,9 @@ class CallLog {
 
   // Notes that this thread begins the next collective call of the rank.
   void called();
-  // The lowest rank that this thread still has to call: it made that rank's last call and my call of the same number,
-  // and the rank has not begun the call that comes next here. kNobody: this thread is not known to owe any.
+  // The lowest rank whose next call this thread must still make, as far as the log can tell: the thread makes that
+  // rank's calls as well as this rank's, and has not yet made there the call that it is about to make here. kNobody:
+  // no such rank is known.
   uint32_t owed() const;
   // True if that rank is of this process and has begun fewer calls than this one.
   bool behind(uint32_t rank) const;

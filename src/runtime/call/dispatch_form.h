@@ -45,7 +45,7 @@ struct DispatchForm {
 
   // Scales that do not follow each other are sent from a copy in which they do.
   bool stages_scales() const { return shape.scales > 1 && scales.scale_stride != 1; }
-  // `staged`: [tokens][scale_room] where that copy is made.
+  // `staged`: [tokens][scale_room] memory for the copy of the scales.
   ScaleRows scale_rows(const char* staged) const;
   void stage_scales(char* staged) const;  // makes the copy on the host
 

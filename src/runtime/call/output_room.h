@@ -16,8 +16,8 @@ namespace transload {
 
 // Which outputs of a call lie in memory of the caller's.
 struct CallersOutputs {
-  bool rows = false;  // x lies there
-  bool rest = false;  // all other outputs lie there
+  bool rows = false;  // x
+  bool rest = false;  // all outputs but x
 };
 
 // Where the columns of received rows lie.

@@ -52,7 +52,7 @@ DeviceSpans CudaGroup::spans_for(const HandleData& handle, uint32_t channels, co
 
 void CudaGroup::launched(int error, const char* kernel) {
   check_cuda(cudaError_t(error), kernel, device_);
-  owes_kernels_ = !captured_;  // a capture owes none, because its graph may be thrown away
+  owes_kernels_ = !captured_;  // a captured call owes no kernels, because its graph may be thrown away
 }
 
 Tensor CudaGroup::on_device(const void* data, int64_t count, DLDataType dtype) const {
@@ -178,7 +178,7 @@ void CudaGroup::fail(const char* what, const char* advice) {
 }
 
 void CudaGroup::give_up(const char* what, const std::string& reason) {
-  // What was launched since the last mark is waited for, too.
+  // Moves done_ behind all that was launched since it was last recorded, so that fail() waits for that too.
   (void)cudaEventRecord(done_.get(), static_cast<CUstream_st*>(last_stream_->handle));
   control->failed(std::string(what) + ": " + reason);
   fail(what);

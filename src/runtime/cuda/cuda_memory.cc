@@ -39,7 +39,7 @@ OwnEvent make_event(int device) {
 }
 
 bool have_ended(const HostWords& words, const OwnEvent& done) {
-  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;  // the look spoils no capture, and none refuses it
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;  // relaxed: query and captures do not disturb each other
   cudaThreadExchangeStreamCaptureMode(&mode);
   const cudaError_t state = cudaEventQuery(done.get());
   cudaThreadExchangeStreamCaptureMode(&mode);

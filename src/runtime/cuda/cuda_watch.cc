@@ -79,7 +79,8 @@ void CudaWatcher::tell_fault() {
   }
 }
 
-// Says why the NIC brings `rank` nothing any more; "": it does not say so. A wait for a queue that broke ends at once.
+// Says why the NIC brings `rank` nothing any more; "" if the NIC reports no error. A wait for a queue that broke ends
+// at once.
 std::string CudaWatcher::cut_by_nic(uint32_t rank) {
   for (LostPeer peer; g_.nic != nullptr && g_.nic->lost(peer);)
     if (peer.rank == rank) return peer.reason;

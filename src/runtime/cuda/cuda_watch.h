@@ -28,9 +28,9 @@ struct WatchedGroup {
   DeviceReservation& reservation;  // share of the device, given back once the group is faulted
   cudaEvent_t done;                // recorded after the last call
   cudaStream_t idle;               // a stream without work, so an error of it is the context's
-  Proxy* proxy;                    // null: there is none
-  NicQueues* nic;                  // null: there are none
-  Progress* progress;              // null: the caller has none
+  Proxy* proxy;                    // null: there is no proxy
+  NicQueues* nic;                  // null: no queues of a NIC are used
+  Progress* progress;              // null: the caller watches no progress
 };
 
 class CudaWatcher {

@@ -10,7 +10,7 @@
 
 namespace transload {
 
-constexpr uint32_t kWarpsOfRoleMax = 8;  // with more channels, warps claim them in turn
+constexpr uint32_t kWarpsOfRoleMax = 8;  // with more channels than warps, warps claim channels in turn
 
 template <class W>
 class Crew {

@@ -304,7 +304,7 @@ template <class W>
 DispatchOutputs HostCalls<W>::dispatch(const DispatchInputs& in) {
   refuse_if_poisoned();
   return whole_call("dispatch", [&] {
-    std::optional<Error> refused;  // the others are told after the handler, because that lets fibers run
+    std::optional<Error> refused;  // told to the others outside of the handler, because telling lets fibers run
     try {
       check_dispatch(*this, in);
     } catch (const Error& error) {

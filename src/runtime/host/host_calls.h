@@ -60,6 +60,7 @@ struct HostCalls : RankState {
   [[noreturn]] void poison(const Fault& reported);
 
   // Steps of a call.
+
   // Runs the body as one call: whole_call.h says how an error leaves it.
   template <class Body>
   auto whole_call(const char* operation, Body body);
@@ -69,7 +70,7 @@ struct HostCalls : RankState {
   uint32_t exchange_counts(const Call& call);
   // The lowest rank that refused the call whose counts lie in these mailboxes: all ranks find the same.
   std::optional<Refusal> refusal(uint32_t parity) const;
-  // This rank refuses a dispatch that would make a handle: it takes part until all know. Throws `mine`.
+  // Refuses a dispatch that would make a handle: this rank takes part until all ranks know. Throws `mine`.
   [[noreturn]] void refuse_alike(const Error& mine);  // refuse_alike.h
   // Writes the grants for all peers, with the row bases of `row_base` ([ranks + 1]).
   void write_grants(const Call& call, const GrantOffer& offer, const std::vector<uint64_t>& row_base);

@@ -21,7 +21,8 @@ class Hand {
   Hand(const Hand&) = delete;
   Hand& operator=(const Hand&) = delete;
 
-  // While one lives, the network belongs to the thread that made it. One at a time; null: there is no hand.
+  // While a Hold lives, the network belongs to the thread that made the Hold. One Hold lives at a time; it does nothing
+  // if `hand` is null.
   class Hold {
    public:
     explicit Hold(Hand* hand) : hand_(hand) {

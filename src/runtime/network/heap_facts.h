@@ -32,15 +32,17 @@ struct HeapFacts {
   static HeapFacts unpack(std::string_view said);
 };
 
-// Why these ranks can not be in one heap, the same on all; "": they can. `worlds` is what rail_worlds() returns.
+// Why these ranks can not be in one heap, or "" if they can; the same on all ranks. `worlds` is what rail_worlds()
+// returns.
 std::string heap_refusal(const std::vector<HeapFacts>& facts, const std::vector<uint32_t>& worlds);
 
-// The number of the block that is long enough and free on all ranks of `root`'s world, which means that all groups that
-// had it have lingered. If there is none, the number of blocks.
+// The number of the first block that is long enough, and free on all ranks of `root`'s world. A block is free once
+// every group that had it has seen all taken that it sent. If there is none, the number of blocks.
 size_t free_block(const std::vector<HeapFacts>& facts, const std::vector<uint32_t>& worlds, uint32_t root,
                   uint64_t bytes);
 
-// Why regions at these offsets in the heaps of the ranks can not be rails of each other, the same on all; "": they can.
+// Why regions at these offsets in the heaps of the ranks can not be rails of each other, or "" if
+// they can; the same on all ranks.
 std::string heap_offset_refusal(const std::vector<uint64_t>& offsets, const std::vector<uint32_t>& worlds);
 
 struct HeapOffsetSaid {
@@ -57,7 +59,8 @@ struct WorldSaid {
   static WorldSaid unpack(std::string_view said);
 };
 
-// Why the ranks cannot begin the new worlds with what they said, the same on all; "": they can.
+// Why the ranks cannot begin the new worlds with what they said, or "" if they can; the same on all
+// ranks.
 std::string world_refusal(const std::vector<HeapFacts>& facts, const std::vector<uint32_t>& worlds,
                           const std::vector<WorldSaid>& said);
 
@@ -66,7 +69,7 @@ struct PeSaid {
   static uint32_t unpack(std::string_view said);
 };
 
-// Why these numbers cannot be the PEs of the ranks, the same on all; "": they can.
+// Why these numbers cannot be the PEs of the ranks, or "" if they can; the same on all ranks.
 std::string pe_refusal(const std::vector<uint32_t>& pes, const std::vector<uint32_t>& worlds);
 
 }  // namespace transload

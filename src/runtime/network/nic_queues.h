@@ -16,7 +16,7 @@ class NicQueues {
   virtual ~NicQueues() = default;
 
   virtual std::string name() const = 0;
-  // My network region: all of the place that they were made for, or a part of it.
+  // My network region: all of the place that the queues were made for, or a part of it.
   virtual char* region() const = 0;
 
   // [ranks] the number by which the queues know each rank.

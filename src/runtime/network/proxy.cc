@@ -157,7 +157,7 @@ long Proxy::nap_ns(uint64_t now) const {
   return std::clamp(long(kNapShare * nap_cost_ns_), kNapNs, kNapMostNs);
 }
 
-// Between naps it looks at the queue alone, because asking the network costs more than a nap lasts.
+// Between naps the proxy looks at the queue alone, because asking the network costs more than a nap lasts.
 void Proxy::sleep() {
   if (!link_.may_sleep()) return;
   const bool silent = link_.arrives_silently();

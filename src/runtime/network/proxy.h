@@ -34,7 +34,8 @@ class Proxy {
   // From now on the proxy asks and tells its maker nothing, and naps: kernels of a graph may outlive the group.
   void orphan();
 
-  // Ends the thread if that makes a turn by `until` (now_ns()). False: it is stuck, and the destructor would wait.
+  // Ends the thread if it makes a turn by `until` (now_ns()). False: the thread is stuck, and the destructor would
+  // wait.
   bool end(uint64_t until);
 
   // A call begins: from now on the proxy polls.

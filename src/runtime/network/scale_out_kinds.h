@@ -29,11 +29,11 @@ struct ScaleOutKind {
   bool when_asked;        // only callers who ask for the kind get it
   // Whether this machine and build have it for this many ranks; if not, `why` says why.
   bool (*available)(uint32_t ranks, std::string& why);
-  // Collective, before memory is there: a network region in memory that the network brings. Null: it brings none.
+  // Collective, before any memory is made: a network region in memory that the network brings. Null: it brings none.
   std::unique_ptr<HeapBlock> (*place)(GroupMaking& group, const HeapHome& home);
-  // Collective, once memory is there. Throws Error.
+  // Collective, once the rank has its network region. Throws Error.
   std::unique_ptr<ScaleOut> (*make)(GroupMaking& group, const NetworkPlace& place);
-  // Instead of `make`, for ranks on GPUs whose warps drive the NIC, where rails are not mapped. Null: they do not.
+  // Instead of `make`, for ranks on GPUs whose warps drive the NIC, where rails are not mapped. Null: no warps do.
   std::unique_ptr<NicQueues> (*open_queues)(GroupMaking& group, const NetworkPlace& place) = nullptr;
   // Whether the environment variable `told_by` tells this process to map no rail, though all ranks are on one host.
   // Null: no variable does.

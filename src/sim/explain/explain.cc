@@ -17,7 +17,7 @@ constexpr uint64_t kEventsMax = 60'000'000;  // the most events that are kept; o
 
 std::string of_number(uint64_t number) { return " (event " + std::to_string(number) + ")"; }
 
-// What the warp that broke a rule had been told by then.
+// What the warp that broke a rule had been told before.
 struct Known {
   Event seen{};   // the warp's last look at a count of the focus
   Event fence{};  // the warp's last fence for its copy engine
@@ -195,7 +195,8 @@ class Explainer {
     return line("published:", tail_said_, tail_landed_) + line("credited: ", credit_said_, credit_landed_);
   }
 
-  // Tells of the flight that was met: when it began, how much of it has landed, and whether the count came after it.
+  // Tells of the flight that was met: when it began, how much of it has landed, and whether the count came after that
+  // flight.
   std::string other() const {
     const auto found = report_.tales().find(v_.other);
     if (found == report_.tales().end()) return "";

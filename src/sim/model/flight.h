@@ -43,16 +43,16 @@ struct Manners {
   uint32_t publish_every = 4;  // no chance: publish and credit calls of a warp between two flushes
 };
 
-// An agent that has arrived, and up to which number its flights had settled by then.
+// An agent that has arrived, and up to which number its flights had settled when it arrived.
 struct Arrived {
   uint32_t agent, settled;
 };
 
-// Who asked for a flight, and how far its rank was by then, since a proxy starts the flight later.
+// Who asked for a flight, and how far the asker's rank was then, since a proxy starts the flight later.
 struct AskedBy {
   uint32_t agent = 0;
   uint32_t runs = 0;  // runs that the rank had begun
-  uint32_t run = 0;   // number of the last flight before the latest of these runs
+  uint32_t run = 0;   // number of the last flight before the last run that the rank had begun
 };
 
 // The rows of a sum: those of job.before, then those of job.here, then those of job.after.
@@ -70,7 +70,8 @@ struct FlightState {
   bool far = false;        // the flight crosses the network
   bool again = false;      // put: may land once more until a count covers the put
   bool after_own = false;  // the source is what earlier flights of the agent bring
-  // captured: its source was read; torn: only low bytes of its count have landed; shadowed: its target has cells.
+  // captured: its source was read; torn: only low bytes of its count have landed; shadowed: its target lies in the
+  // world's space, so cells record the flight.
   bool captured = false, torn = false, shadowed = false;
   bool complete = false;  // put: its source is free; until then the network may read the source again, landed or not
   bool command = false;   // mark: a word of a command, which is no count
@@ -84,7 +85,7 @@ struct FlightState {
   uint32_t queue = 0;          // queue of the NIC; flights of two queues have no order
   uint32_t number = 0;         // the flight's number among all of the world, from 1
   uint32_t runs = 0;           // runs that the agent's rank had begun when the flight was asked for
-  uint32_t run = 0;            // number of the last flight before the latest of those runs
+  uint32_t run = 0;            // number of the last flight before the last run that the rank had begun
   Told covers;                 // mark: what the observer learns of the agent
   uint64_t event = 0;          // number, in the journal, of the flight's first event
   char* to = nullptr;
@@ -128,7 +129,7 @@ class Watcher {
   virtual void landed_command(uint32_t) {}        // a word of a command for this region's proxy, whole
   virtual void captured_put(uint32_t agent) = 0;  // the source of a put is free
   virtual void broken(Violation violation) = 0;
-  virtual void later(uint32_t flight, uint64_t when) = 0;  // the watcher must call Flights::ready() then
+  virtual void later(uint32_t flight, uint64_t when) = 0;  // the watcher must call Flights::ready() at `when`
 };
 
 class Flights {
@@ -306,7 +307,7 @@ class Flights {
     const void* from = nullptr;
   };
   void record(Happened what, uint32_t agent, const Fact& fact);
-  // True if nothing more will come of this flight.
+  // True if the flight has landed whole, will not land again, and needs its source no more.
   static bool over(const Flight& f) {
     return landed_whole(f) && !f.again && (f.kind != Flight::Type::kPut || f.complete);
   }

@@ -55,7 +55,7 @@ void Flights::show_drained(uint32_t id) {
     });
   };
   if (setup_.rails == RailMode::kNetwork)
-    of(f.agent);  // earlier calls left none, and in this call only this warp writes the word
+    of(f.agent);  // puts of earlier calls are complete, and in this call no other warp has this word
   else
     for (const uint32_t agent : regions_[region].agents) of(agent);
   if (f.reader != f.agent)
@@ -295,7 +295,7 @@ void Flights::lose(uint32_t region, Chance& chance) {
   if (region >= regions_.size()) return;
   for (const uint32_t agent : regions_[region].agents) {
     const std::vector<uint32_t> pending = agents_[agent].pending;
-    // The private memory of its process goes with it: nothing is read from there, or lands there, any more.
+    // The private memory of the agent's process is gone, so nothing is read from that memory or lands in it any more.
     for (const uint32_t id : pending) let_go(id);
     const size_t kept = pending.empty() ? 0 : chance.below(uint32_t(pending.size()) + 1);
     for (size_t i = kept; i < pending.size(); ++i) {

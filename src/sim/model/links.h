@@ -56,7 +56,7 @@ class ModelLinks {
   Ports& ports(bool scale_out) { return scale_out ? scale_out_ : scale_up_; }
 
   const Network setup_;
-  std::vector<bool> dead_;  // [from][to]; empty: none
+  std::vector<bool> dead_;  // [from][to]; empty: no link is dead
   Ports scale_up_, scale_out_;
 };
 

@@ -98,7 +98,7 @@ void ModelMemory::put(int w, const Put& put) {
   if (!step(w)) return;
   if (me_.rails == RailMode::kProxy) return give(w, command_here(put));
   Put ours = put;
-  if (me_.rails == RailMode::kQueues) ours.drained = nullptr;  // there a credit frees the source
+  if (me_.rails == RailMode::kQueues) ours.drained = nullptr;  // with queues a credit frees the source
   s_.flights->put(agent(w), ours, me_.first_region + put.rank);
 }
 

@@ -54,7 +54,7 @@ class Seeded final : public Parker {
   void yield() override;
   void block();
 
-  void wake(int fiber);  // ends the block() of that fiber; nothing if the fiber does not block
+  void wake(int fiber);  // ends the block() of that fiber; does nothing if the fiber does not block
   // A word of this region has grown: fibers that wait there become ready if their waits are met.
   void word_grew(uint32_t region);
   // All waits for words of this region end, unmet.

@@ -9,7 +9,7 @@ enum class Checker : uint8_t {
   kNone,
   kConservation,  // every (token, owner) arrives once
   kPlacement,     // every row is where the contract wants it
-  kContent,       // every byte of a row and of what comes with it
+  kContent,       // every byte of a row, its scales and its header is what its source sent
   kSum,           // combine, to the bit
   kLanding,       // nothing is read before it has landed and what covers it was observed
   kOrder,         // rows come by source and token
@@ -27,7 +27,7 @@ static_assert(sizeof(kCheckerNames) / sizeof(*kCheckerNames) == size_t(Checker::
 struct Violation {
   Checker checker = Checker::kNone;
   std::string what;
-  uint64_t word = 0;  // offset, in the world's space, of the bytes in question; 0: none are
+  uint64_t word = 0;  // offset, in the world's space, of the bytes in question; 0: the rule is about no bytes
   uint32_t rank = 0;  // who broke the rule, or found it broken
   int32_t warp = -1;
   uint64_t event = 0;             // number of the violation in the journal

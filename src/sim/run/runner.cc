@@ -31,7 +31,7 @@ class Runner {
     try {
       for (uint32_t i = 1; i < options_.jobs; ++i) threads.emplace_back([this] { work(); });
     } catch (const std::system_error&) {
-      // The threads that were started do all the work.
+      // No more threads can be had: this one and those that were started do the work.
     }
     work();
     for (std::thread& thread : threads) thread.join();

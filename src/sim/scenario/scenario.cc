@@ -277,7 +277,7 @@ void read_group(Keys& keys, Scenario& s) {
   s.counters_from = keys.number("counters_from", {0, kCounterMax}, 0);
   s.deadline_ms = uint32_t(keys.number("deadline_ms", bounds_of("deadline_ms"), 1000));
   s.compute_ms = keys.number("compute_ms", {0, s.deadline_ms - 1}, 0);
-  s.control_busy_ms = keys.number("control_busy_ms", {0, 250}, 0);  // with more the arbiter would call the rank silent
+  s.control_busy_ms = keys.number("control_busy_ms", {0, 250}, 0);  // beyond 250 the arbiter calls the rank silent
   s.groups = uint32_t(keys.number("groups", {1, 4}, 1));
   s.scale_out = keys.word<ScenarioScaleOut>(
       "scale_out", {{"network", ScenarioScaleOut::kNetwork}, {"mapped", ScenarioScaleOut::kMapped}}, "network");

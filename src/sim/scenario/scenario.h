@@ -39,9 +39,9 @@ struct ScenarioCall {
   DLDataType scale_dtype = kF32;
   bool wide_ids = false;  // ids have type int64
   uint32_t expert_alignment = 1;
-  std::optional<std::vector<uint32_t>> rows_max = std::vector<uint32_t>{};  // [ranks] 0: none; empty list: none
+  std::optional<std::vector<uint32_t>> rows_max = std::vector<uint32_t>{};  // [ranks] 0: no bound; empty list: none
   Overflow overflow = Overflow::kDrop;
-  bool weights = false;                                        // combine: sum them too
+  bool weights = false;                                        // combine: sum weights too
   uint32_t biases = 0;                                         // combine: 0 to 2
   std::optional<Landing> landing = Landing::kAuto;             // empty: the seed decides for each rank
   std::optional<CombineSource> source = CombineSource::kAuto;  // empty: the seed decides for each rank
@@ -77,7 +77,7 @@ struct FaultMoment {
 
 struct ExpectedVerdict {
   FaultKind kind = FaultKind::kNone;  // kNone: no rank reports a fault
-  std::optional<uint32_t> culprit;    // none: the rank of the fault; of a cut, the lowest on the other side
+  std::optional<uint32_t> culprit;    // not set: the rank of the fault, or the lowest rank beyond a cut
   bool or_none = false;               // or all ranks end without a fault
   uint64_t within_ms = 0;             // time after the fault, or after the call's begin if later; 0: deadline and 1 s
 };
@@ -113,13 +113,13 @@ struct Scenario {
   uint32_t slots = 1;
   uint32_t peer_slots = 0;           // 0: equal to `slots`
   std::vector<uint64_t> slab_bytes;  // [ranks] empty: see slab_rows
-  std::vector<uint64_t> slab_rows;   // by rank: room for this many rows of a call; both empty: for all leases
+  std::vector<uint64_t> slab_rows;   // [ranks] room for this many rows of a call; if this is empty too: for all leases
   uint64_t slab_offset = 0;          // unused bytes before the slabs
   uint64_t counters_from = 0;        // the first position of every ring
   uint32_t deadline_ms = 1000;       // milliseconds of virtual time
   uint64_t compute_ms = 0;           // each rank computes for up to this long before each call
   uint64_t control_busy_ms = 0;      // one message of four to the arbiter comes up to this much later
-  uint32_t groups = 1;               // how many there are at once, all alike
+  uint32_t groups = 1;               // groups that exist at once, all alike
   ScenarioScaleOut scale_out = ScenarioScaleOut::kNetwork;
   RailMode rails = RailMode::kNetwork;  // the kind of rails where they are not mapped
   uint32_t commands = 0;                // slots of the queue to a proxy; 0: the seed decides
@@ -130,8 +130,8 @@ struct Scenario {
   std::vector<ScenarioFault> faults;
   bool launcher = false;         // the arbiter is in a launcher's process, not in rank 0's
   bool leave_after = false;      // each rank says goodbye after its last call
-  bool made_again = false;       // after their last call all ranks make the group again, and all calls in it
-  bool new_group_after = false;  // the survivors of the faults make a new group and make all calls in it
+  bool made_again = false;       // after their last call all ranks make the group again, and repeat all calls
+  bool new_group_after = false;  // the survivors of the faults make a new group, and repeat all calls
 };
 
 // Reads one of our scenarios by its name, or a file by its path (it has a / or ends in .toml). Throws

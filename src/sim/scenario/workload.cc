@@ -44,7 +44,7 @@ Routings::Routings(const Scenario& scenario, std::vector<uint32_t> node_sizes, u
     : scenario_(scenario), node_sizes_(std::move(node_sizes)), seed_(seed) {
   ranks_ = std::accumulate(node_sizes_.begin(), node_sizes_.end(), 0u);
   owner_ = scenario.expert_owner;
-  for (uint32_t& rank : owner_) rank %= ranks_;  // a group that survivors make has fewer ranks
+  for (uint32_t& rank : owner_) rank %= ranks_;  // a group of survivors has fewer ranks than the list was made for
   for (uint32_t r = 0; owner_.size() < scenario.experts; ++r)
     for (uint32_t i = 0; i < scenario.experts / ranks_ + (r < scenario.experts % ranks_); ++i) owner_.push_back(r);
 }

@@ -20,10 +20,10 @@ class PortTimes {
   // that takes, on any rank.
   void feeder(uint32_t rank, Doing before, Doing after);
   void taker(Doing before, Doing after);
-  // The rank's port is busy from now until then.
+  // The rank's port is busy from now to `until`.
   void sends(uint32_t rank, uint64_t until);
   void rests(uint32_t rank) { account(ranks_[rank]); }  // the port has nothing to send
-  // The rank's proxy is busy with commands from now until then.
+  // The rank's proxy is busy with commands from now to `until`.
   void commands(uint32_t rank, uint64_t until);
   // The call is over on all ranks.
   PortTime end();

@@ -25,7 +25,7 @@ uint32_t TimedMemory::rank_of(const char* at) const {
   return rank < s_.ranks ? uint32_t(rank) : rank_;
 }
 
-// Returns when the warp's moves have left near memory, `bytes` more of them included, at its part of an SM's speed.
+// Returns when the warp's moves so far, and `bytes` more, have left near memory, at the warp's part of an SM's speed.
 uint64_t TimedMemory::engine(WarpTime& warp, uint64_t bytes) {
   const double gb_s = s_.machine->sm_gb_s / kWarpsOfBlock;
   warp.free_at = std::max(warp.free_at, now()) + uint64_t(double(bytes) / gb_s);

@@ -85,7 +85,7 @@ void StatePrint::run(Print& p, uint32_t rank, uint32_t region, uint32_t number) 
   if (rank == region) p.mix(count_upto(hosts_[rank], number));
 }
 
-// Prints how far `list` reaches: whoever hears of it learns of each agent the most that it says.
+// Prints how far `list` reaches: whoever hears of the list learns the largest number that it has of each agent.
 void StatePrint::arrived(Print& p, const std::vector<Arrived>& list, uint32_t region) {
   p.mix(!list.empty());
   if (list.empty()) return;

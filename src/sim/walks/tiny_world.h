@@ -53,7 +53,7 @@ class TinyWorld : private Wire, private Watcher {
   // Lists what can happen now. An empty list: the walk has ended, well or with a violation.
   void actions(std::vector<Action>& list);
   void act(const Action& action);
-  // True if it commutes with everything that others can do before it: see docs/walks.md.
+  // True if the action commutes with everything that others can do before it: see docs/walks.md.
   bool is_private(const Action& action) const;
   // True if this lands bytes before they must land.
   bool is_early(const Action& action) const;

@@ -66,7 +66,7 @@ class Walk {
     const auto early = [&](const Action& action) { return world_.is_early(action); };
     const size_t all = list_.size();
     if (std::all_of(list_.begin(), list_.end(), early)) {
-      list_.resize(1);  // nothing else can happen, and the order of these does not matter
+      list_.resize(1);  // all that can happen is early, and its order does not matter
     } else {
       std::erase_if(list_, early);
     }

@@ -34,7 +34,7 @@ struct Walked {
   uint64_t early = 0;     // landings of bytes not taken because nothing made them land yet
   uint64_t put_off = 0;   // choices not taken because a private one came first
   uint64_t beyond = 0;    // choices not taken because they lie beyond the bound
-  uint64_t actions = 0;   // all of them, also those of running a world again
+  uint64_t actions = 0;   // all actions that were taken, also in running a world again
   uint64_t deepest = 0;   // actions of the longest schedule
   double seconds = 0;
   Violation violation;             // the first one

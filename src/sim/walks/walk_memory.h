@@ -73,7 +73,7 @@ class WalkMemory {
     for (LastLook& seen : warp.seen)
       if (seen.word == word) {
         if (seen.value == before) return void(seen.value = now);
-        close_round(w);  // the warp keeps this word in another variable too
+        close_round(w);  // the warp reads this word into a second variable, which a print must tell apart
         break;
       }
     warp.seen.push_back({word, now});
@@ -199,7 +199,7 @@ class WalkMemory {
   };
   struct OfWarp {
     Print print;                 // print of all that came before the looks in `seen`
-    std::vector<LastLook> seen;  // looks since then, with nothing else between them
+    std::vector<LastLook> seen;  // the latest looks, with nothing else between them
     const Word* looks_at = nullptr;
     Primitive next = Primitive::kEnd;
   };

@@ -9,7 +9,7 @@ namespace transload {
 
 struct World::GroupOf {
   uint32_t number = 0;      // index among the groups that exist at once
-  uint32_t generation = 0;  // 1: the group was made by ranks that one of generation 0 had left
+  uint32_t generation = 0;  // 0: made when the world begins; 1: made by those that survived a group of generation 0
   uint64_t seed = 0;
   uint32_t first_region = 0;
   std::vector<uint32_t> processes;   // [ranks] which of the scenario's ranks the process is

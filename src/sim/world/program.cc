@@ -171,7 +171,7 @@ void Program::dispatch(const ScenarioCall& call, uint64_t salt) {
 }
 
 void Program::check(const DispatchResult& r) {
-  caller_.loads(r.out.x.data, size_t(r.out.rows) * r.row_bytes);  // after them there is room for more
+  caller_.loads(r.out.x.data, size_t(r.out.rows) * r.row_bytes);  // only the rows that came: the tensor may be longer
   const std::string lost = check_conservation(r);
   say(Checker::kConservation, lost);
   if (!lost.empty()) return;  // the other checks need the right number of rows

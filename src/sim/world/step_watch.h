@@ -41,7 +41,7 @@ class StepWatch {
 class LoneTurns {
  public:
   static constexpr uint32_t kMost = 4'000'000;
-  // Something else could happen.
+  // To be called when something else could happen. The count begins again.
   void end() { fiber_ = -1; }
   // Counts another turn of this fiber; false: it has had too many.
   bool take(int fiber) {

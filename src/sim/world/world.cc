@@ -213,7 +213,7 @@ void World::rows_moved(GroupOf& group, uint32_t rank) {
       continue;
     }
     f.due = true;
-    if (seeded_->running() >= 0) seeded_->yield();  // the fault comes before anything else of this process
+    if (seeded_->running() >= 0) seeded_->yield();  // lets the fault come before this process does anything else
   }
 }
 
@@ -271,7 +271,8 @@ bool World::all_done() const {
   return true;
 }
 
-// After a fault, or with made_again in any case, the ranks that each group has left make a new one and all calls in it.
+// Makes a new group of the survivors of each group that had a fault (of every group, with made_again). They make all
+// calls of the scenario again.
 void World::renew_groups() {
   if ((!scenario_->new_group_after && !scenario_->made_again) || violation_.checker != Checker::kNone) return;
   for (size_t i = 0; i < scenario_->groups && groups_.size() == scenario_->groups + i; ++i) {

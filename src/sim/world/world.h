@@ -38,7 +38,7 @@ struct WorldOptions {
   size_t events_kept = 4096;
   Chooser* chooser = nullptr;
   Audience* audience = nullptr;           // follows the first group
-  std::optional<uint64_t> schedule_seed;  // seed of all but the workload; none: `seed` is
+  std::optional<uint64_t> schedule_seed;  // seed of all but the workload; none: `seed` serves for all
   uint32_t publish_every = 0;             // publish and credit calls between two flushes; 0: from the seed
   uint64_t steps_max = 200'000'000;
 };

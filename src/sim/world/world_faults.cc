@@ -30,7 +30,7 @@ void World::arm_faults() {
   }
 }
 
-// Does those faults that a rank itself commits when it is about to make a call. do_fault does the others to it.
+// Does those faults that a rank itself commits when it is about to make a call; do_fault() does the other kinds.
 CallerTurn World::meet_fault(FaultState& state, const ScenarioFault& what, GroupOf& group, uint32_t rank) {
   using Kind = ScenarioFaultKind;
   if (state.done || (what.kind != Kind::kLateRank && what.kind != Kind::kLeavingRank && what.kind != Kind::kOtherCall))

@@ -150,7 +150,7 @@ void World::measure(const GroupOptions& options, WorldRoom& room) {
   room.warps = std::max(room.warps, int(std::min(options.channels, kWarpsOfRoleMax)) * 3 + 2);
 }
 
-// How many of these processes, ascending, each node has that has any.
+// The node sizes of a group of these processes (ascending): nodes that have none of them are left out.
 std::vector<uint32_t> World::nodes_of(const std::vector<uint32_t>& processes) const {
   std::vector<uint32_t> sizes;
   uint32_t first = 0;

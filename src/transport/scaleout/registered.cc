@@ -9,7 +9,7 @@ constexpr uint32_t kCudaOptionSince = version(1, 18), kDmaBufSince = version(1, 
 
 std::string text_of(uint32_t version) { return std::to_string(version >> 16) + "." + std::to_string(version & 0xffff); }
 
-// Why the region cannot lie on the GPU, however it is registered; "": nothing speaks against it.
+// Why the region cannot lie on the GPU, however it is registered; "" if it may lie there.
 std::string against_gpu(const FabricMemoryFacts& fabric, const DeviceInfo& gpu) {
   const std::string device = "cuda " + std::to_string(gpu.device);
   if (!fabric.hmem) return fabric.provider + " registers no GPU memory (it lacks FI_HMEM)";
@@ -26,7 +26,7 @@ std::string against_gpu(const FabricMemoryFacts& fabric, const DeviceInfo& gpu) 
   return "";
 }
 
-// Why the region cannot be passed as a dma-buf; "": nothing speaks against it.
+// Why the region cannot be passed as a dma-buf; "" if it may be.
 std::string against_dma_buf(const FabricMemoryFacts& fabric, const DeviceInfo& gpu) {
   const std::string since = ", dma-bufs are there since " + text_of(kDmaBufSince);
   if (!gpu.dma_buf) return "cuda " + std::to_string(gpu.device) + " gives no dma-buf";

@@ -26,7 +26,7 @@ namespace transload {
 
 namespace {
 
-constexpr int kRetryMs = 5;  // time until what could not be done is tried again
+constexpr int kRetryMs = 5;  // ms until a step that failed for now is tried again
 constexpr int kLookMs = 50;  // time between looks at whether the group has been lost
 // How many ranks one rank calls, or is called by, at a time: this bounds its sockets, and the descriptors on their way.
 constexpr size_t kCallsMost = 4;
@@ -69,7 +69,7 @@ Trouble trouble_of(int error) {
   }
 }
 
-// The user of the process that a socket leads to, as the kernel knows it: of the one that listened, or that called.
+// The user of the process at the other end of a socket (the one that listened, or that called), as the kernel knows it.
 std::optional<uid_t> user_behind(int fd) {
   ucred who{};
   socklen_t size = sizeof who;
@@ -106,7 +106,7 @@ class NodeExchange {
  private:
   enum class LineStep : uint8_t {
     kCalled,    // I called it, and await its descriptors
-    kToPass,    // I called it, and have to pass mine; then it is done
+    kToPass,    // I called it, have its descriptors, and have still to pass mine
     kStranger,  // a caller that has not said who it is
     kToAnswer,  // a caller that I have to pass my descriptors to
     kAnswered,  // a caller whose descriptors I await
@@ -114,7 +114,7 @@ class NodeExchange {
   struct Listening {
     Descriptor fd;
     LineStep step;
-    uint32_t rank;  // the rank at the other end; a stranger's is not known
+    uint32_t rank;  // the rank at the other end; not known of a stranger
   };
 
   [[noreturn]] void fail(FaultKind kind, uint32_t rank, const std::string& detail) const {

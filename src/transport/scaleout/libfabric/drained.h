@@ -1,4 +1,5 @@
-// Drained words. Each shows the count of its last put before the first whose source is in use, however puts complete.
+// Drained words. Puts may complete in any order, but a word shows the count of a put only once the sources of this put
+// and of all earlier puts with the same word are free.
 #pragma once
 #include <atomic>
 #include <cstddef>
@@ -32,7 +33,8 @@ class DrainedWords {
     queue.last = &draining;
   }
 
-  // Notes that a put's source is free. Calls gone(Draining&), in order, for each put that leaves its queue with it.
+  // Notes that a put's source is free. Calls gone(Draining&), in order, for each put that thereby leaves the queue of
+  // its word.
   template <class Gone>
   void finish(Draining& draining, Gone gone) {
     draining.read = true;

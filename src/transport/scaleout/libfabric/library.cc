@@ -24,7 +24,7 @@ namespace {
 
 struct Loaded {
   FabricLibrary calls{};
-  std::string why;     // why libfabric cannot be used; empty: it can
+  std::string why;     // why libfabric cannot be used; "" if it can
   std::string stages;  // what fabric_stages() returns
 };
 

@@ -27,7 +27,7 @@ namespace transload {
 namespace {
 
 constexpr size_t kWindowLeast = 16;
-constexpr size_t kWindowMost = 256;  // writes to one rank; more could fill the provider's queue if the rank stops
+constexpr size_t kWindowMost = 256;  // writes in flight to one rank; beyond this a stopped rank could fill the queue
 constexpr int kBatch = 32;           // completions that are read at once
 constexpr int kBatchesMost = 16;     // the most batches that a progress() reads, so that it returns under any load
 

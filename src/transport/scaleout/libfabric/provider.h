@@ -27,7 +27,7 @@ bool lands_silently(const std::string& name);
 
 // Finds a provider by its name. With options.device on a GPU, `hmem` says whether it registers memory of that GPU.
 // Throws Error: kInvalidArgument if libfabric does not find the provider, or not at this address; kNotSupported if
-// libfabric was told of fewer ranks, or if a NIC is asked by a copy (fork) of the process that asked libfabric first.
+// libfabric was told of fewer ranks, or if a NIC is wanted in a forked copy of the process that asked libfabric first.
 Provider find_provider(const std::string& name, const LibfabricOptions& options);
 
 }  // namespace transload

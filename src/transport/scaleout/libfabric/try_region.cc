@@ -24,7 +24,7 @@ std::unique_ptr<FabricEndpoint> open_best(const LibfabricOptions& options) {
   throw Error(Code::kNotSupported, why);
 }
 
-// Why the endpoint does not register the region; "": it does.
+// Why the endpoint does not register the region; "" if it does.
 std::string refusal(FabricEndpoint& endpoint, const LibfabricOptions& options) {
   try {
     endpoint.enroll({options.region, options.region_bytes, options.device}, FI_WRITE | FI_REMOTE_WRITE);

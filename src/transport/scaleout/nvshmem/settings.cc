@@ -36,7 +36,7 @@ std::string bytes_of(const sockaddr* address) {
   return "";
 }
 
-// The bytes of an address in its text form, of either family; "" if it is none.
+// The bytes of an address in its text form, of either family; "" if the text is no address.
 std::string bytes_of(const std::string& text) {
   char bytes[sizeof(in6_addr)];
   const std::string bare = text.substr(0, text.find('%'));

@@ -43,7 +43,7 @@ std::string text_of(const std::vector<NvshmemSetting>& settings);
 // Sets the variables that the user has not set.
 void set_environment(const std::vector<NvshmemSetting>& settings);
 
-// The interface of an address of this host; "" if none has it.
+// The interface of an address of this host; "" if no interface has the address.
 std::string interface_of(const std::string& address);
 
 // "512M" and the like, as NVSHMEM reads sizes; false if it is no number.

@@ -39,7 +39,7 @@ class NvshmemWorld {
   int pe() const { return pe_; }
   int pes() const { return pes_; }
   int device() const { return device_; }  // the GPU whose memory the heap lies in; -1: the host's
-  // Why the world may not be used any more; "": it may.
+  // Why no group may use the world any more; "" while groups may.
   std::string lost() const;
   void lose(const std::string& why);
 
@@ -100,7 +100,7 @@ class HeapBlock {
 
   char* base() const { return base_; }
   uint64_t bytes() const { return bytes_; }
-  // [ranks] where the blocks of others are mapped here; null: that block is not, or no rail joins that rank with this
+  // [ranks] where the blocks of others are mapped here; null: not mapped, or no rail joins that rank with this
   // one. Empty: this rank reaches them by queues of a NIC.
   const std::vector<char*>& mapped() const { return mapped_; }
   void set_mapped(std::vector<char*> mapped) { mapped_ = std::move(mapped); }
@@ -110,7 +110,8 @@ class HeapBlock {
 
   // From now on other ranks put into this block, and this rank into theirs.
   void begin() { begun_ = true; }
-  // All that this rank has put has been taken, and it puts no more. If the block goes before, it counts as lost.
+  // All that this rank has put has been taken, and it puts no more. If the block is destroyed without this call, the
+  // world is lost.
   void all_taken() { begun_ = false; }
   void lose(const std::string& why) { why_ = why; }
 
