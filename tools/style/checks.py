@@ -22,9 +22,9 @@ ROOMS = {
     "runtime": ["network", "call", "host", "cuda"],
 }
 FORBIDDEN_PAIRS = {
-    "reference": {"layout": "the oracle shares nothing with what it judges",
-                  "channel": "the oracle shares nothing with what it judges",
-                  "protocol": "the oracle shares nothing with what it judges"},
+    "reference": {"layout": "the oracle shares nothing but base with what it judges",
+                  "channel": "the oracle shares nothing but base with what it judges",
+                  "protocol": "the oracle shares nothing but base with what it judges"},
     "transport": {"executor": "a transport must not know who runs it"},
     "python": {"sim": "the module holds what the library does", "cli": "the module holds what the library does"},
 }
