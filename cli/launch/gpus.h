@@ -18,7 +18,7 @@ Gpus find_gpus();
 // Asks a process that ends with the answer, so that this one never starts CUDA and may start ranks.
 Gpus ask_for_gpus();
 
-// Completes what --device cuda left open. `joined`: this process is one rank under another launcher, which chooses its
+// Completes what --device cuda left open. `joined`: this process is one rank under another launcher, and takes its
 // GPU by options.local_rank. Throws UsageError.
 void assign_gpus(Options& options, const Gpus& gpus, bool joined);
 

@@ -29,7 +29,7 @@ struct RawWrites::Impl {
   void connect();
   bool write(uint64_t from, uint64_t to, uint64_t bytes) { return end.write(from, to, bytes); }
   void tell();
-  // LinkEnds::await asks this of a network.
+  // What LinkEnds::await needs of a network: these four functions.
   bool progress() { return end.progress(); }
   bool may_sleep() { return end.may_sleep(); }
   int wait_fd() const { return end.wait_fd(); }

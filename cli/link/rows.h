@@ -59,7 +59,7 @@ class RowTraffic {
   // Sends a count there and back, `rounds` times. Returns the nanoseconds that all rounds took together.
   uint64_t counts(uint32_t rounds);
 
-  // LinkEnds::await asks this of a network.
+  // What LinkEnds::await needs of a network: these four functions.
   bool progress() { return link_.progress(); }
   bool may_sleep() { return link_.may_sleep(); }
   int wait_fd() const { return link_.wait_fd(); }

@@ -19,7 +19,7 @@ class ResultChecker {
   // From now on outputs are those of this workload.
   void judge_by(const Workload& workload);
 
-  // Says of which call the outputs are that are checked next.
+  // Names the call whose outputs are checked next.
   void at(uint64_t iteration, IterationCall call) {
     iteration_ = iteration;
     call_ = call;

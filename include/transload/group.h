@@ -58,7 +58,7 @@ struct GroupOptions {
   // library takes 4 channels and 16 slots, between peers too. On a GPU it takes 16 channels for each of `sms` and 4
   // slots on one node, 4 channels for each of `sms` and 16 slots on several nodes, and 1 slot between peers.
   uint32_t channels = 0;            // the most channels of a call, and how many a call takes by default
-  uint32_t slots = 0;               // of each ring
+  uint32_t slots = 0;               // of each ring between nodes
   uint32_t peer_slots = 0;          // of each ring between peers
   uint64_t slab_bytes = 64 << 20;   // room for leases of this rank
   uint32_t deadline_ms = 10000;     // deadline of every wait in a call

@@ -11,7 +11,7 @@ namespace transload {
 
 enum class Situation : uint8_t {
   kRingFull,      // a producer found no free slot and had to wait for a credit
-  kRingWrap,      // a stream used slot 0 again in a call
+  kRingWrap,      // a stream filled slot 0 once more, in this call or after an earlier one
   kDrainWait,     // a slot was credited before the network had read its source
   kChannelEmpty,  // a channel without a token
   kRankEmpty,     // a rank without tokens
@@ -20,7 +20,7 @@ enum class Situation : uint8_t {
   kSourcePull,
   kSourcePush,
   kCachedDispatch,
-  kForwarderBlocked,  // one stream of a forwarder waited for a credit while another moved on
+  kForwarderBlocked,  // an owner's ring was full, so a forwarder left that stream for later
   kRowsDropped,       // more rows than rows_max
   kAllDropped,        // none of a token's rows on another node was kept
   kSlabExhausted,     // a lease could not be had, so the landing fell back to the ring

@@ -25,8 +25,8 @@ struct Board {
   char* const* peer;           // [peers] scale-up region of each peer, mine included
   char* network;               // my network region
   char* const* mapped;         // [ranks] network region of a rank that I may store to directly, or null
-  const Counterpart* rails;    // [nodes] my rail on each node, and the source slot that I am there; nobody for my own
-  const Counterpart* sources;  // [source slots] the rank whose rail I am, and my node; nobody in empty slots and my own
+  const Counterpart* rails;    // [nodes] rank: my rail there, kNobody on my node; index: my source slot there
+  const Counterpart* sources;  // [source slots] rank: whose rail I am, kNobody if none or mine; index: my node
   const Word* always;          // a word of all ones: every Need on it is met
   const uint64_t* peer_bytes;  // [peers] from `peer` to the end of that rank's memory; null: grants are not checked
 

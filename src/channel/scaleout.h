@@ -2,7 +2,8 @@
 // translation), and how to sleep while it works.
 //
 // There is one object for each rank of a group, used by one thread at a time. Promises are those of contract.md,
-// whatever the network promises: a published count is seen after every byte that was put to the same rank before it.
+// whatever the network promises: a published count is seen after every byte that was put to the same rank, by the same
+// queue, before it.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -56,8 +57,8 @@ class ScaleOut {
   // until `drained`. Fails: never here; lost() names a rank that was found lost.
   virtual void put(const Put& put) = 0;
 
-  // Local: the count is taken by value. Remote: the word at `to` reads `count` after every earlier put to that rank has
-  // landed, and never falls. Fails: as put().
+  // Local: the count is taken by value. Remote: the word at `to` reads `count` after every earlier put to that rank by
+  // the same queue has landed, and never falls. Fails: as put().
   virtual void publish(RailWord to, Word count) = 0;
 
   // Does what publish() does, for a count that says what was taken. A rank that has left its call needs it no more, so

@@ -18,10 +18,11 @@ struct Invitation {
   std::string secret;     // the group's secret, unless the caller has one
   uint64_t server = 0;    // the server's number; 0: there is no server
   uint16_t port = 0;
-  Code code = Code::kInvalidArgument;  // code of the problem: this, or kOutOfMemory
+  Code code = Code::kInvalidArgument;  // code of the problem: kInvalidArgument or kOutOfMemory
 
   std::string pack() const;
-  // Throws Error{kInvalidArgument}, which names `rank`, for what that rank cannot have put in: only rank 0 invites.
+  // Throws Error{kInvalidArgument}, which names `rank`, for bytes that this rank's pack() cannot have made: only rank 0
+  // may give a server, its addresses and a secret.
   static Invitation unpack(uint32_t rank, std::string_view bytes);
 };
 

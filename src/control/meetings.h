@@ -39,7 +39,7 @@ struct Letter {
 
 struct MeetingsOptions {
   uint64_t process = 0;  // nonce of the process that the server lives in
-  uint64_t server = 0;   // number of the server, to be told from others at the same port
+  uint64_t server = 0;   // number of the server, by which ranks tell it from others at the same port
   std::string job;       // ranks of another job are refused; "": every job is served, and ranks of two jobs never meet
   std::string secret;    // the secret that ranks must prove; "": whoever comes is trusted
 };

@@ -1,4 +1,4 @@
-// Putting a failed CUDA call into words.
+// Puts a failed CUDA call into words.
 #include "gpu/cuda_error.h"
 
 #include <string>

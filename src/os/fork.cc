@@ -1,4 +1,4 @@
-// Noticing a copy of the process, and closing what it must not have.
+// Notices a copy of the process, and closes what the copy must not have.
 #include "os/fork.h"
 
 #include <pthread.h>

@@ -38,7 +38,7 @@ size_t descriptors_left(size_t most);
 std::string limit_behind(int error);
 // The text of this errno, followed by the words of limit_behind().
 std::string text_of_error(int error);
-// What errno says where no process or thread could be started, with the limit on their number.
+// The text of the errno of a process or thread that could not be started, with the limit on their number.
 std::string text_of_no_thread(int error);
 
 // Whether both identities are of one machine, whose memory they share: network namespaces may differ.

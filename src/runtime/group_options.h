@@ -100,8 +100,8 @@ constexpr uint32_t credit_every(uint32_t slots) { return slots < 2 ? 1 : slots /
 // After how many tokens a warp publishes what it stored, where rails are mapped or go by a proxy.
 constexpr uint32_t publish_every(uint32_t slots) { return slots < 4 ? 1 : slots / 4; }
 
-// Rows of a put, of complete options: the caller's number, or what suits whoever carries it. A proxy takes time for
-// each command. An entry of a NIC's queue does not, and more rows would only wait for each other.
+// How many rows a put carries: the caller's number, or what suits whoever carries it. `options` are complete. A proxy
+// takes time for each command. An entry of a NIC's queue does not, and more rows would only wait for each other.
 uint32_t rail_batch_of(const GroupOptions& options, bool by_queues);
 
 // The facts of the option with this name, which must exist.

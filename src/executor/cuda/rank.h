@@ -38,8 +38,8 @@ struct StoreAreas {
 // Whom the warps of a rank wait for, as they last said: 1 + the rank; 0: nobody. It lies in host memory; warps write
 // it, the host reads it.
 struct WaitsFor {
-  Word peer;       // the rank in waits for anything but Waiting::kDone
-  Word to_finish;  // the rank in waits for Waiting::kDone
+  Word peer;       // whom a warp waits for in the course of its role
+  Word to_finish;  // whom a warp waits for at its end (Waiting::kDone)
 };
 
 struct CudaRank {

@@ -11,7 +11,8 @@
 //   peek(w, p)             *p
 //   rail_base(rank)        where that rank's network region is mapped, else null
 //   advance(w, word, n)    sets a word of my own
-//   claim(w, counter), arrive(w, counter)   add one, return what it was; without order; with acquire and release
+//   claim(w, counter)      adds one, without order, and returns the old value
+//   arrive(w, counter)     adds one, with acquire and release, and returns the old value
 //   engine_fence(w)        what observe covered is visible to the moves that follow, whoever carries them out
 //   move(w, piece, staged), sum(w, job)   moves, asynchronous
 //   moved(w, rows)         told after the moves of a verb

@@ -19,7 +19,7 @@
 
 namespace transload {
 
-// Ends a stream, once what it was given is done, and an event.
+// Destroys an event, or a stream once its work is done.
 struct EndOnDevice {
   int device = -1;
   void operator()(CUstream_st* stream) const noexcept;

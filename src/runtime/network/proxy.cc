@@ -30,8 +30,9 @@ constexpr uint32_t kCommandsOfATurn = 64;  // the most commands before the netwo
 // enough to cost an idle proxy less than a twentieth of a core.
 constexpr long kNapNs = 50'000, kNapMostNs = 2'000'000;
 constexpr uint64_t kReplaysNs = 20'000'000;  // the longest time between replays that follow each other
-constexpr uint64_t kNapShare = 20, kNapsSeen = 8;
-constexpr long kSleepNs = 50'000'000;
+constexpr uint64_t kNapShare = 20;           // a nap lasts this many times the processor time that it costs
+constexpr uint64_t kNapsSeen = 8;            // fewer naps in a row do not tell what one costs
+constexpr long kSleepNs = 50'000'000;        // the longest sleep, after which the network is moved again
 constexpr uint32_t kTurnsBeforeSleep = 256;  // turns that found nothing to do
 
 // Nanoseconds of a processor that this thread has used.

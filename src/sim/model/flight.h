@@ -52,7 +52,7 @@ struct Arrived {
 struct AskedBy {
   uint32_t agent = 0;
   uint32_t runs = 0;  // runs that the rank had begun
-  uint32_t run = 0;   // number of the last flight before the last run that the rank had begun
+  uint32_t run = 0;   // the newest flight when the last of these runs began
 };
 
 // The rows of a sum: those of job.before, then those of job.here, then those of job.after.
@@ -85,7 +85,7 @@ struct FlightState {
   uint32_t queue = 0;          // queue of the NIC; flights of two queues have no order
   uint32_t number = 0;         // the flight's number among all of the world, from 1
   uint32_t runs = 0;           // runs that the agent's rank had begun when the flight was asked for
-  uint32_t run = 0;            // number of the last flight before the last run that the rank had begun
+  uint32_t run = 0;            // the newest flight when the last of these runs began
   Told covers;                 // mark: what the observer learns of the agent
   uint64_t event = 0;          // number, in the journal, of the flight's first event
   char* to = nullptr;

@@ -18,7 +18,7 @@ struct RunnerOptions {
   Canary canary = Canary::kNone;
 };
 
-// A world that failed.
+// How a world failed, and by which seed it can be run again.
 struct Failure {
   uint32_t scenario = 0;
   uint64_t seed = 0;

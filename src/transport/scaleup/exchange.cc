@@ -128,7 +128,7 @@ class NodeExchange {
     throw Error(fault);
   }
 
-  // Throws, unless whoever watches says that the time did not count.
+  // Throws a fault of the lowest rank that is missing, unless watch.expired() says that the time did not count.
   void expire() const {
     const uint32_t whom = lowest_missing();
     if (sides_.watch.expired && !sides_.watch.expired(whom)) return;
