@@ -169,7 +169,7 @@ int hunt(const SimOptions& options, uint64_t seeds) {
   uint64_t missed = 0, count = 0;
   const auto print = [&](const Hunt& h) {
     constexpr const char* kTests[] = {"?", "yes", "tsan", "no"};
-    static_assert(std::size(kTests) == size_t(FoundByTests::kNo) + 1);
+    static_assert(std::size(kTests) == size_t(FoundByTests::kCount));
     missed += !h.found;
     ++count;
     const char* const name = kCanaryNames[size_t(h.facts->canary)];

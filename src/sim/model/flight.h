@@ -63,7 +63,7 @@ struct FlightSum {
 
 // What each flight begins with anew; the vectors of a Flight keep their memory.
 struct FlightState {
-  enum class Type : uint8_t { kNone, kMove, kSum, kPut, kMark };
+  enum class Type : uint8_t { kNone, kMove, kSum, kPut, kMark, kCount };
   Type kind = Type::kNone;
   bool streamed = false;   // not ordered by a count unless fenced
   bool release = true;     // mark: covers what came before it

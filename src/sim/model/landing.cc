@@ -335,7 +335,7 @@ std::string Flights::text(uint32_t id) const {
   const Flight& f = flights_[id];
   const AgentName& n = agents_[f.agent].name;
   const char* const kinds[] = {"nothing", "a store", "a sum", "a put", "a count"};
-  static_assert(std::size(kinds) == size_t(Flight::Type::kMark) + 1);
+  static_assert(std::size(kinds) == size_t(Flight::Type::kCount));
   return std::string(kinds[int(f.kind)]) + " of rank " + std::to_string(n.rank) + " (" + std::to_string(f.bytes) +
          " bytes, event " + std::to_string(f.event) + ")";
 }

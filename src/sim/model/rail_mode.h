@@ -11,8 +11,9 @@ enum class RailMode : uint8_t {
   kNetwork,
   kProxy,   // warps give commands to the rank's proxy, which drives the network
   kQueues,  // warps fill queues of a NIC, which keeps order within a queue alone and adds counts up
+  kCount
 };
 constexpr const char* kRailModeNames[] = {"network", "proxy", "queues"};
-static_assert(sizeof(kRailModeNames) / sizeof(*kRailModeNames) == size_t(RailMode::kQueues) + 1);
+static_assert(sizeof(kRailModeNames) / sizeof(*kRailModeNames) == size_t(RailMode::kCount));
 
 }  // namespace transload

@@ -11,7 +11,7 @@ namespace transload {
 
 // Whether `./dev test` finds a canary without the simulator, as `tools/canaries_without_simulator --presets host,tsan`
 // measures it.
-enum class FoundByTests : uint8_t { kUnknown, kYes, kTsan, kNo };
+enum class FoundByTests : uint8_t { kUnknown, kYes, kTsan, kNo, kCount };
 
 // A canary in words, and the scenarios that show it.
 struct CanaryFacts {

@@ -29,7 +29,7 @@ namespace transload::test {
 
 // kScrambled: libfabric's link over the fabric of tests/scrambled, which has no order and is late with everything.
 // kSoftNic: queues of a NIC that is a thread, filled as a GPU fills them.
-enum class Kind { kLoopback, kOrdered, kUnordered, kScrambled, kSoftNic };
+enum class Kind { kLoopback, kOrdered, kUnordered, kScrambled, kSoftNic, kCount };
 
 inline bool by_libfabric(Kind kind) { return kind != Kind::kLoopback && kind != Kind::kSoftNic; }
 
@@ -48,7 +48,7 @@ inline bool is_v6(const Wire& wire) { return std::string(wire.source).find(':') 
 inline std::string name_of(const ::testing::TestParamInfo<Wire>& info) {
   const Wire& wire = info.param;
   const char* const kinds[] = {"loopback", "ordered", "unordered", "scrambled", "soft_nic"};
-  static_assert(std::size(kinds) == size_t(Kind::kSoftNic) + 1);
+  static_assert(std::size(kinds) == size_t(Kind::kCount));
   return std::string(kinds[int(wire.kind)]) + (wire.as == As::kThreads ? "_threads" : "_processes") +
          (wire.piece_bytes != 0 ? "_pieces" : "") + (is_v6(wire) ? "_v6" : "") + (wire.proxied ? "_proxied" : "");
 }

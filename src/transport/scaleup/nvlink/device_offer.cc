@@ -12,7 +12,7 @@ namespace transload {
 
 const char* name_of(MemoryWay way) {
   constexpr const char* names[] = {"vmm", "ipc", "plain"};
-  static_assert(std::size(names) == size_t(MemoryWay::kPlain) + 1);
+  static_assert(std::size(names) == size_t(MemoryWay::kCount));
   return names[size_t(way)];
 }
 
@@ -28,7 +28,7 @@ DeviceOffer DeviceOffer::unpack(const PeerRegion& peer) {
   offer.device = reader.u32();
   offer.uuid = reader.text();
   offer.handle = reader.text();
-  if (!reader.done() || way > uint8_t(MemoryWay::kPlain))
+  if (!reader.done() || way >= uint8_t(MemoryWay::kCount))
     throw malformed("group: the device memory that rank " + std::to_string(peer.rank) + " offers");
   offer.way = MemoryWay(way);
   return offer;

@@ -13,6 +13,7 @@ enum class MemoryWay : uint8_t {
   kVmm,    // handles are passed as file descriptors
   kIpc,    // CUDA IPC handles
   kPlain,  // other processes do not reach the memory
+  kCount
 };
 const char* name_of(MemoryWay way);  // "vmm", "ipc", "plain"
 
