@@ -1,4 +1,5 @@
-// What a group lends where its slabs have no room: the heap on the CPU, nothing on a GPU. Where its memory lies.
+// What a group lends where its slabs have no room: the heap on the CPU, nothing on a GPU. Where its memory lies, and
+// how much it is.
 #include "runtime/rank_state.h"
 
 #include <gtest/gtest.h>
@@ -72,6 +73,26 @@ TEST(RankState, LendsNoHeapOnADevice) {
   }
   most.release();
   EXPECT_TRUE(slab.plan.lease(2048).registered());
+}
+
+// Rings and counters are together what others reach, apart from the slabs.
+TEST(RankState, TellsOfItsMemory) {
+  GroupOptions options = options_on(kDLCPU);
+  options.topology.node_sizes = {2, 1};
+  options.bootstrap.ranks = 3;
+  RankState rank(options);
+  std::vector<char> slabs(kSlabBytes);
+  rank.arena = std::make_shared<Arena>(slabs.data(), kSlabBytes, nullptr);
+  const Lease lease = rank.lease(1024);
+  const MemoryReport report = rank.memory();
+  EXPECT_EQ(report.ring_bytes, rank.board.up.ring_bytes + rank.board.net.ring_bytes);
+  EXPECT_EQ(report.ring_bytes + report.counter_bytes, rank.board.up.bytes + rank.board.net.bytes);
+  EXPECT_GT(report.ring_bytes, 0u);
+  EXPECT_GT(report.counter_bytes, 0u);
+  EXPECT_EQ(report.slab_bytes, options.slab_bytes);
+  EXPECT_EQ(report.leased_bytes, rank.arena->used());
+  EXPECT_GE(report.leased_bytes, 1024u);
+  EXPECT_STRNE(report.ring_formula, "");
 }
 
 TEST(RankState, ThrowsTheFaultOnADevice) {
